@@ -1,0 +1,65 @@
+/**
+ * What the session layer asks of its caller, and why it drops things.
+ *
+ * @module
+ */
+
+import type { Keypair } from "./keypair.ts";
+import type { Path } from "./path.ts";
+
+/** What the caller has to do after feeding the session layer, in this order. */
+export type Action =
+  /** Send a handshake datagram; without a path, over every candidate path of that peer. */
+  | {
+    readonly kind: "send";
+    readonly peer: string;
+    readonly datagram: Uint8Array;
+    readonly path?: Path;
+  }
+  /** Open what arrives for this keypair from here on. */
+  | { readonly kind: "install"; readonly keypair: Keypair }
+  /** Send with this keypair from here on: it is current. Queued packets go out first. */
+  | { readonly kind: "use"; readonly keypair: Keypair }
+  /** Neither seal nor open with this keypair any more, and wipe its keys. */
+  | { readonly kind: "retire"; readonly keypair: Keypair }
+  /** Seal this plaintext (empty: a keepalive) with this keypair and send it over its path. */
+  | { readonly kind: "seal"; readonly keypair: Keypair; readonly plaintext: Uint8Array }
+  /** No handshake was answered for 90 s: packets queued for that peer are dropped. */
+  | { readonly kind: "gave-up"; readonly peer: string }
+  /** Something was refused; count it. */
+  | { readonly kind: "drop"; readonly reason: DropReason };
+
+/** Why a datagram or a packet was dropped; also the label of the drop counter. */
+export const DROP_REASONS = [
+  "malformed",
+  "unknown-type",
+  "unknown-version",
+  "unknown-profile",
+  "bad-mac1",
+  "unknown-index",
+  "wrong-path",
+  "bad-handshake",
+  "low-order-point",
+  "unknown-static-key",
+  "unknown-psk-epoch",
+  "old-timestamp",
+  "no-handshake-outstanding",
+  "rate-limited",
+  "bad-tag",
+  "replayed",
+  "expired-keypair",
+  "send-limit",
+  "bad-plaintext",
+  "unknown-control-kind",
+  "bad-partial-checksum",
+  "source-not-allowed",
+  "destination-not-ours",
+  "no-route",
+  "no-keypair",
+  "queue-full",
+  "send-failed",
+  "tun-write-failed",
+] as const;
+
+/** One of {@linkcode DROP_REASONS}. */
+export type DropReason = typeof DROP_REASONS[number];

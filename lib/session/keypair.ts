@@ -1,0 +1,57 @@
+/**
+ * The transport keys that one handshake left behind, and what is known of their use.
+ *
+ * @module
+ */
+
+import type { Path } from "./path.ts";
+
+/**
+ * One keypair, shared between the session layer, which decides about it, and the data plane, which
+ * uses it. The session layer writes the decisions, the data plane the activity.
+ */
+export interface Keypair {
+  /** The peer it belongs to, by node id (64 hex digits). */
+  readonly peer: string;
+  /** Receiver index of what arrives, chosen by us; unsigned 32 bits. */
+  readonly localIndex: number;
+  /** Receiver index of what we send, chosen by the peer; unsigned 32 bits. */
+  readonly remoteIndex: number;
+  /** Whether this node wrote message 1 of its handshake. */
+  readonly isInitiator: boolean;
+  /** When the handshake completed here, on the scale of `Clock.now`. */
+  readonly createdAt: number;
+  /** Key for what we send, 32 bytes; zeros once retired. */
+  readonly sendKey: Uint8Array;
+  /** Key for what arrives, 32 bytes; zeros once retired. */
+  readonly receiveKey: Uint8Array;
+  /**
+   * The path it is bound to. `undefined` only on a responder before the first data datagram
+   * authenticates; then the paths in `unconfirmedPaths` may confirm it.
+   */
+  path: Path | undefined;
+  /** Paths the initiation came by, at most four UDP sources, plus relay and SSH. */
+  unconfirmedPaths: readonly Path[];
+  /** `true` from completion on the initiator, from the first authentic data on the responder. */
+  isConfirmed: boolean;
+  /** `true` once retired; nothing may be sealed or opened with it. */
+  isRetired: boolean;
+  /** Written by the data plane, read by the session layer's timers. */
+  readonly activity: KeypairActivity;
+}
+
+/** What the data plane did with a keypair. Instants are `-Infinity` until they happen. */
+export interface KeypairActivity {
+  /** Last datagram sealed and sent, of any kind. */
+  sentAt: number;
+  /** Last datagram sealed that was not an empty keepalive. */
+  payloadSentAt: number;
+  /** Last datagram that authenticated, of any kind. */
+  receivedAt: number;
+  /** Last datagram that authenticated and was not an empty keepalive. */
+  payloadReceivedAt: number;
+  /** Counter that the next sealed datagram gets, and so how many were sealed. */
+  sendCounter: number;
+  /** Highest counter that authenticated, -1 before the first. */
+  receiveCounter: number;
+}
