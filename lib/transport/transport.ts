@@ -44,6 +44,13 @@ export interface DatagramSocket {
    * @returns `false` if it could not be sent (no route, too large, buffer full): then it is lost.
    */
   send(datagram: Uint8Array, path: UdpPath): boolean;
+  /**
+   * The largest datagram in bytes (without IP and UDP headers) that fits a path, asked after `send`
+   * refused one.
+   *
+   * @returns `undefined` where it is not known. A socket that cannot tell leaves the method out.
+   */
+  largestDatagram?(path: UdpPath): number | undefined;
   /** Stops receiving and closes. Safe to call twice. */
   close(): Promise<void>;
 }
