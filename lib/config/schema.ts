@@ -1,0 +1,106 @@
+/**
+ * What may stand in a configuration file, and what each value must look like.
+ *
+ * Keys are those of the command line in camelCase; a flag on the command line wins over the file.
+ * Every object is strict: a key that is not here is refused.
+ *
+ * @module
+ */
+
+import { z } from "zod";
+
+/** Severity from which on a log record is written. */
+export const LOG_LEVELS = ["debug", "info", "warning", "error"] as const;
+
+/** One of {@linkcode LOG_LEVELS}. */
+export type LogLevel = typeof LOG_LEVELS[number];
+
+const PORT = z.int("a port is a whole number").min(0, "a port is 0 to 65535")
+  .max(65535, "a port is 0 to 65535");
+
+const COORDINATOR_UDP_PORT = z.int("a port is a whole number")
+  .min(1, "a coordinator's UDP port is 1 to 65534")
+  .max(65534, "a coordinator's UDP port is 1 to 65534, for it uses the next one too");
+
+const PATH = z.string("a path is text").min(1, "a path is not empty");
+
+const LISTEN = z.string("an address to listen on is text, as in 0.0.0.0:8443")
+  .refine(isHostAndPort, "an address to listen on looks like 0.0.0.0:8443 or '[::]:8443'");
+
+const NODE_NAME = z.string("a name is text")
+  .regex(
+    /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/,
+    "a name is 1 to 63 lower-case letters, digits and hyphens, with no hyphen at either end",
+  );
+
+/**
+ * Session limits. Each has the protocol's own figure (protocol.md §5) as its highest value: a mesh
+ * may be more careful than the protocol, never less.
+ */
+const SESSION = z.strictObject({
+  rekeyAfterSeconds: seconds(120),
+  rekeyAfterMessages: messages(2 ** 48),
+  rejectAfterSeconds: seconds(180),
+  rejectAfterMessages: messages(2 ** 50),
+  wipeAfterSeconds: seconds(540),
+  keepaliveSeconds: seconds(10),
+}).partial();
+
+/** What a coordinator's configuration file may say. */
+export const COORDINATOR_SCHEMA = z.strictObject({
+  listen: z.union([LISTEN.transform((one) => [one]), z.array(LISTEN).min(1, "an empty list")], {
+    error: "addresses to listen on look like 0.0.0.0:8443 or '[::]:8443', alone or in a list",
+  }),
+  udpPort: COORDINATOR_UDP_PORT,
+  name: NODE_NAME,
+  range: z.string("a range is text, as in 100.64.0.0/10")
+    .regex(/^\d+\.\d+\.\d+\.\d+\/\d+$/, "a range is an IPv4 prefix such as 100.64.0.0/10"),
+  tls: z.strictObject({ cert: PATH, key: PATH }, {
+    error: "tls is a pair of paths, cert and key",
+  }),
+  http: z.boolean("http is true or false"),
+  noMember: z.boolean("noMember is true or false"),
+  session: SESSION,
+  binding: z.enum(["strict", "roam"], "binding is strict or roam"),
+  logLevel: z.enum(LOG_LEVELS, `logLevel is one of ${LOG_LEVELS.join(", ")}`),
+}).partial();
+
+/** What an agent's configuration file may say. */
+export const AGENT_SCHEMA = z.strictObject({
+  coordinator: z.url({
+    protocol: /^https?$/,
+    error: "a coordinator is a URL such as https://mesh.example.org:8443",
+  }),
+  tokenFile: PATH,
+  name: NODE_NAME,
+  udpPort: PORT,
+  interface: z.string("an interface name is text")
+    .regex(/^[^\s/]{1,15}$/, "an interface name is 1 to 15 characters without blanks and slashes"),
+  sshKey: PATH,
+  tlsVerify: z.boolean("tlsVerify is true or false"),
+  mtu: z.int("mtu is a whole number").min(1280, "mtu is 1280 to 1420")
+    .max(1420, "mtu is 1280 to 1420"),
+  logLevel: z.enum(LOG_LEVELS, `logLevel is one of ${LOG_LEVELS.join(", ")}`),
+}).partial();
+
+/** A coordinator's configuration file, checked; what it does not say is absent. */
+export type CoordinatorConfig = z.output<typeof COORDINATOR_SCHEMA>;
+
+/** An agent's configuration file, checked; what it does not say is absent. */
+export type AgentConfig = z.output<typeof AGENT_SCHEMA>;
+
+function seconds(highest: number) {
+  const rule = `seconds here are 1 to ${highest}: a limit may only be lowered`;
+  return z.number(rule).min(1, rule).max(highest, rule);
+}
+
+function messages(highest: number) {
+  const rule =
+    `messages here are a whole number from 16 to ${highest}: a limit may only be lowered`;
+  return z.int(rule).min(16, rule).max(highest, rule);
+}
+
+function isHostAndPort(text: string): boolean {
+  const port = /^(?:\[[0-9a-fA-F:.]+\]|[^\s:[\]]+):(\d{1,5})$/.exec(text)?.[1];
+  return port !== undefined && Number(port) <= 65535;
+}
