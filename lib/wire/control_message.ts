@@ -8,13 +8,14 @@
  * coordinator → agent    welcome, psks, roster, presence, discovery-key, heartbeat
  * ```
  *
- * The order after the handshake: `hello`; then `welcome`, `psks`, `discovery-key` is inside the
- * welcome, `roster`, `presence` (full); from then on each as it happens.
+ * The order after the handshake: the agent's `hello`; then `welcome`, `psks`, `roster` and `presence`
+ * (full) of the coordinator; from then on each as it happens.
  *
  * @module
  */
 
 import {
+  blob,
   BOOLEAN,
   bytes,
   type Codec,
@@ -41,10 +42,10 @@ export interface EndpointHint {
 
 /** The identity statement: this SSH key says that it owns this static key (protocol.md §1). */
 export interface Statement {
-  /** OpenSSH public key line, without comment. */
-  readonly sshPublicKey: string;
-  /** SSHSIG, armoured (`-----BEGIN SSH SIGNATURE-----`…). */
-  readonly signature: string;
+  /** Binary public key, as in the second column of an OpenSSH public key file. */
+  readonly sshPublicKey: Uint8Array;
+  /** Binary SSHSIG. */
+  readonly signature: Uint8Array;
   /** Unix seconds that were signed. */
   readonly signedAt: number;
 }
@@ -228,8 +229,8 @@ const ENDPOINTS = list(
 );
 const ADDRESSES = object<NodeAddresses>({ ipv4: text(15), ipv6: text(39) });
 const STATEMENT = object<Statement>({
-  sshPublicKey: text(4096), // RSA of 16,384 bits
-  signature: text(8192),
+  sshPublicKey: blob(4096), // RSA of 16,384 bits: 2,071
+  signature: blob(8192),
   signedAt: integer(0, SAFE),
 });
 const EPOCH_PSK = object<EpochPsk>({ epoch: integer(0, U32), psk: bytes(32) });

@@ -78,8 +78,7 @@ export function closeOf(refusal: RefusalError): { code: number; reason: string }
 export function refusalOf(code: number, text: string): Refusal | undefined {
   for (const [reason, [ownCode, advice, ownText]] of Object.entries(REFUSALS)) {
     if (ownCode !== code) continue;
-    // deno-lint-ignore no-control-regex
-    const clean = text.replace(/[\u0000-\u001f\u007f-\u009f]/g, "");
+    const clean = text.replace(/\p{Cc}/gu, "");
     return { reason: reason as RefusalReason, advice, text: clean === "" ? ownText : clean };
   }
   return undefined;
