@@ -6,6 +6,7 @@
  * @module
  */
 
+import { concatBytes } from "../base/bytes.ts";
 import { readU16Le, writeU16Le } from "../base/integers.ts";
 
 /** Bytes before a datagram. */
@@ -64,7 +65,7 @@ export class LengthPrefixDecoder {
    */
   push(piece: Uint8Array): Uint8Array[] | undefined {
     if (this.#isBroken) return undefined;
-    const bytes = this.#rest.length === 0 ? piece : append(this.#rest, piece);
+    const bytes = this.#rest.length === 0 ? piece : concatBytes(this.#rest, piece);
     const datagrams: Uint8Array[] = [];
     const end = takeWhole(bytes, datagrams);
     if (end < 0) {
@@ -88,11 +89,4 @@ function takeWhole(bytes: Uint8Array, datagrams: Uint8Array[]): number {
     at = end;
   }
   return at;
-}
-
-function append(head: Uint8Array, tail: Uint8Array): Uint8Array {
-  const whole = new Uint8Array(head.length + tail.length);
-  whole.set(head);
-  whole.set(tail, head.length);
-  return whole;
 }

@@ -7,6 +7,7 @@
  * @module
  */
 
+import { concatBytes } from "../base/bytes.ts";
 import { readU32Le, writeU32Le } from "../base/integers.ts";
 
 /** Longest body, in bytes. */
@@ -90,18 +91,8 @@ export class StreamFrameDecoder {
   }
 
   #complete(bodies: Uint8Array[]): void {
-    bodies.push(this.#pieces.length === 1 ? this.#pieces[0]! : join(this.#pieces));
+    bodies.push(this.#pieces.length === 1 ? this.#pieces[0]! : concatBytes(...this.#pieces));
     this.#pieces = [];
     this.#prefixFill = 0;
   }
-}
-
-function join(pieces: readonly Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    whole.set(piece, at);
-    at += piece.length;
-  }
-  return whole;
 }
