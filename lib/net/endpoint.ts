@@ -4,8 +4,13 @@
  * @module
  */
 
-import { equalIpAddresses, formatIpAddress, IpSyntaxError, parseDecimal } from "./ip_address.ts";
-import { parseIpAddress } from "./ip_address.ts";
+import {
+  equalIpAddresses,
+  formatIpAddress,
+  IpSyntaxError,
+  parseDecimal,
+  parseIpAddress,
+} from "./ip_address.ts";
 
 /** 4 bytes (IPv4) or 16 bytes (IPv6), network byte order. IPv4-mapped IPv6 never occurs. */
 export type IpAddress = Uint8Array;
