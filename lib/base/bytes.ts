@@ -55,6 +55,16 @@ export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   return a.length - b.length;
 }
 
+/**
+ * Reports whether there is nothing but zeros, which is no key. Looks at every byte, so that the time
+ * taken tells nothing about a secret.
+ */
+export function isAllZero(bytes: Uint8Array): boolean {
+  let any = 0;
+  for (const byte of bytes) any |= byte;
+  return any === 0;
+}
+
 /** Overwrites a secret with zeros. Copies that the runtime made are out of reach. */
 export function wipe(bytes: Uint8Array): void {
   bytes.fill(0);

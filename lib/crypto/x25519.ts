@@ -16,7 +16,7 @@ import {
   type KeyObject,
 } from "node:crypto";
 import { Buffer } from "node:buffer";
-import { equalBytes, wipe } from "../base/bytes.ts";
+import { equalBytes, isAllZero, wipe } from "../base/bytes.ts";
 import { checkLength } from "./check.ts";
 
 /** Length of private keys, public keys and shared secrets in bytes. */
@@ -39,6 +39,35 @@ export class LowOrderPointError extends Error {
   constructor(options?: ErrorOptions) {
     super("Cannot agree on a secret: the public key is a point of low order", options);
   }
+}
+
+/**
+ * u-coordinates of small order on the curve and its twist, and their encodings beyond the prime,
+ * without the top bit that X25519 ignores.
+ *
+ * @see https://cr.yp.to/ecdh.html#validate
+ */
+const LOW_ORDER = [
+  "0000000000000000000000000000000000000000000000000000000000000000",
+  "0100000000000000000000000000000000000000000000000000000000000000",
+  "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+  "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+  "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+  "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+  "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+].map((hex) => Uint8Array.fromHex(hex));
+
+/**
+ * Reports whether a public key has small order, without any arithmetic: so a message can be refused
+ * where it arrives, not where its key is first used.
+ *
+ * @param publicKey 32 bytes.
+ */
+export function isLowOrderPoint(publicKey: Uint8Array): boolean {
+  return LOW_ORDER.some((point) => {
+    for (let i = 0; i < 31; i++) if (point[i] !== publicKey[i]) return false;
+    return point[31] === (publicKey[31]! & 0x7f);
+  });
 }
 
 /** Everything of a PKCS #8 X25519 private key before the key itself (RFC 8410 §7). */
@@ -109,7 +138,7 @@ export function diffieHellman(
     throw new LowOrderPointError({ cause });
   }
   // Not left to the library: older versions return the zeros.
-  if (isZero(secret)) throw new LowOrderPointError();
+  if (isAllZero(secret)) throw new LowOrderPointError();
   return secret;
 }
 
@@ -158,10 +187,4 @@ function withHead(head: Uint8Array, key: Uint8Array): Buffer {
 
 function lastBytes(der: Uint8Array): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(der.subarray(der.length - X25519_LENGTH));
-}
-
-function isZero(bytes: Uint8Array): boolean {
-  let any = 0;
-  for (const byte of bytes) any |= byte;
-  return any === 0;
 }

@@ -7,6 +7,7 @@ import {
   fromBase64,
   fromBase64Url,
   fromHex,
+  isAllZero,
   toBase64,
   toBase64Url,
   toHex,
@@ -117,4 +118,14 @@ Deno.test("wipe() leaves zeros", () => {
   const secret = bytes(1, 2, 3);
   wipe(secret);
   deepStrictEqual(secret, bytes(0, 0, 0));
+});
+
+Deno.test("isAllZero() finds a single bit anywhere", () => {
+  ok(isAllZero(bytes()));
+  ok(isAllZero(bytes(0, 0)));
+  for (let bit = 0; bit < 24; bit++) {
+    const value = bytes(0, 0, 0);
+    value[bit >> 3] = 1 << (bit & 7);
+    ok(!isAllZero(value), `bit ${bit}`);
+  }
 });
