@@ -50,25 +50,23 @@ export function addToSum(bytes: Uint8Array, start: number, end: number, sum = 0)
  * @param sum A pseudo-header's sum, or 0.
  * @returns 16 bits. Over bytes that hold a right checksum it is 0.
  */
-export function internetChecksum(bytes: Uint8Array, start: number, end: number, sum = 0): number {
-  return ~addToSum(bytes, start, end, sum) & 0xffff;
+export function internetChecksum(bytes: Uint8Array, sum = 0): number {
+  return ~addToSum(bytes, 0, bytes.length, sum) & 0xffff;
 }
 
 /**
  * The sum of a pseudo-header, which transport checksums start from.
  *
- * @param packet A packet for which `ipVersion` gave `version`.
+ * @param packet Its version and addresses count.
+ * @param protocol Protocol number of the transport.
  * @param length Length of transport header and payload.
  * @returns Folded to 16 bits, not complemented.
  */
-export function pseudoHeaderSum(
-  packet: Uint8Array,
-  version: 4 | 6,
-  protocol: number,
-  length: number,
-): number {
-  const end = version === 4 ? DESTINATION_AT[4] + 4 : DESTINATION_AT[6] + 16;
-  return addToSum(packet, SOURCE_AT[version], end, protocol + (length >>> 16) + (length & 0xffff));
+export function pseudoHeaderSum(packet: Uint8Array, protocol: number, length: number): number {
+  const isIpv4 = packet[0]! >> 4 === 4;
+  const start = isIpv4 ? SOURCE_AT[4] : SOURCE_AT[6];
+  const end = isIpv4 ? DESTINATION_AT[4] + 4 : DESTINATION_AT[6] + 16;
+  return addToSum(packet, start, end, protocol + (length >>> 16) + (length & 0xffff));
 }
 
 /**
@@ -107,9 +105,9 @@ export function finishPartialChecksum(packet: Uint8Array): boolean {
   const version = packet[0]! >> 4 === 4 ? 4 : 6;
   const protocol = packet[version === 4 ? 9 : 6]!;
   const start = transportAt(packet, version);
-  const pseudo = pseudoHeaderSum(packet, version, protocol, packet.length - start);
   writeU16Be(packet, at, 0);
-  const checksum = internetChecksum(packet, start, packet.length, pseudo);
+  const pseudo = pseudoHeaderSum(packet, protocol, packet.length - start);
+  const checksum = ~addToSum(packet, start, packet.length, pseudo) & 0xffff;
   // RFC 768: a UDP checksum of 0 would mean that there is none.
   writeU16Be(packet, at, checksum === 0 && protocol === IP_PROTOCOL.udp ? 0xffff : checksum);
   return true;
@@ -118,7 +116,7 @@ export function finishPartialChecksum(packet: Uint8Array): boolean {
 /** Writes the header checksum of an IPv4 packet. */
 export function writeIpv4Checksum(packet: Uint8Array): void {
   writeU16Be(packet, 10, 0);
-  writeU16Be(packet, 10, internetChecksum(packet, 0, transportAt(packet, 4)));
+  writeU16Be(packet, 10, ~addToSum(packet, 0, transportAt(packet, 4)) & 0xffff);
 }
 
 function transportAt(packet: Uint8Array, version: 4 | 6): number {

@@ -1,34 +1,26 @@
 /**
- * ICMP as far as this program speaks it itself: echo, and "packet too big". RFC 792, RFC 1191,
- * RFC 4443 §§3.2, 4.
+ * ICMP as far as this program speaks it itself: echo, "packet too big" and "unreachable". RFC 792,
+ * RFC 1191, RFC 4443 §§3.1, 3.2, 4.
  *
  * ```text
  * echo      0 type   1 code 0   2 checksum 2   4 identifier 2   6 sequence 2   8 data
  * too big   0 type   1 code     2 checksum 2   4 (v4: 0 2, MTU 2; v6: MTU 4)   8 start of the packet
+ * unreach.  0 type   1 code     2 checksum 2   4 zero 4                        8 start of the packet
  * ```
  *
  * @module
  */
 
-import { readU16Be, writeU16Be, writeU32Be } from "../base/integers.ts";
+import { readU16Be, writeU16Be } from "../base/integers.ts";
 import { internetChecksum, pseudoHeaderSum, writeIpv4Checksum } from "./checksum.ts";
 import type { IpAddress } from "./endpoint.ts";
-import { isUnicast } from "./ip_address.ts";
-import {
-  IP_PROTOCOL,
-  type IpPacket,
-  IPV4_HEADER_LENGTH,
-  IPV6_HEADER_LENGTH,
-  readIpPacket,
-} from "./ip_packet.ts";
+import { IP_PROTOCOL, IPV4_HEADER_LENGTH, IPV6_HEADER_LENGTH, readIpPacket } from "./ip_packet.ts";
 
 /** Echo types by IP version. */
 const ECHO_TYPE = { 4: { request: 8, reply: 0 }, 6: { request: 128, reply: 129 } } as const;
-/** "Fragmentation needed" and "packet too big". */
-const TOO_BIG = { 4: { type: 3, code: 4 }, 6: { type: 2, code: 0 } } as const;
+/** "Host unreachable" and "address unreachable". */
+const UNREACHABLE = { 4: { type: 3, code: 1 }, 6: { type: 1, code: 3 } } as const;
 const ICMP_HEADER_LENGTH = 8;
-/** An ICMP error is no larger than the packet that every host takes. */
-const ERROR_MAX_LENGTH = { 4: 576, 6: 1280 } as const;
 const HOP_LIMIT = 64;
 
 /** An echo request or reply. */
@@ -79,7 +71,7 @@ export function parseEcho(packet: Uint8Array): Echo | undefined {
   if (
     ip.protocol !== icmpProtocol(version) || start + ICMP_HEADER_LENGTH > packet.length ||
     packet[start + 1] !== 0 || (type !== types.request && type !== types.reply) ||
-    internetChecksum(packet, start, packet.length, icmpPseudoSum(packet, version, start)) !== 0
+    internetChecksum(packet.subarray(start), icmpPseudoSum(packet, version, start)) !== 0
   ) return undefined;
   return {
     source: ip.source,
@@ -89,36 +81,6 @@ export function parseEcho(packet: Uint8Array): Echo | undefined {
     sequence: readU16Be(packet, start + 6),
     data: packet.subarray(start + ICMP_HEADER_LENGTH),
   };
-}
-
-/**
- * Builds the answer to a packet that is too large for its way.
- *
- * @param packet The packet; its start is copied into the answer.
- * @param mtu Largest packet that passes, in bytes.
- * @param from Own address, of the packet's family, that the answer comes from.
- * @returns `undefined` if no answer may be sent: no IP packet, a later fragment, itself an ICMP
- * error, or from no single host.
- */
-export function buildPacketTooBig(
-  packet: Uint8Array,
-  mtu: number,
-  from: IpAddress,
-): Uint8Array | undefined {
-  const ip = readIpPacket(packet);
-  if (ip === undefined || ip.fragmentOffset !== 0 || isIcmpError(packet, ip)) return undefined;
-  if (!isUnicast(ip.source)) return undefined;
-  const { version } = ip;
-  const headers = version === 4 ? IPV4_HEADER_LENGTH : IPV6_HEADER_LENGTH;
-  const quoted = Math.min(packet.length, ERROR_MAX_LENGTH[version] - headers - ICMP_HEADER_LENGTH);
-  const answer = newIcmpPacket(from, ip.source, ICMP_HEADER_LENGTH + quoted);
-  const { start } = answer;
-  answer.packet[start] = TOO_BIG[version].type;
-  answer.packet[start + 1] = TOO_BIG[version].code;
-  writeU32Be(answer.packet, start + 4, mtu);
-  answer.packet.set(packet.subarray(0, quoted), start + ICMP_HEADER_LENGTH);
-  finish(answer.packet, version, start);
-  return answer.packet;
 }
 
 /** IP header in place, checksums still zero. */
@@ -157,21 +119,13 @@ function newIcmpPacket(
 
 function finish(packet: Uint8Array, version: 4 | 6, start: number): void {
   const pseudo = icmpPseudoSum(packet, version, start);
-  writeU16Be(packet, start + 2, internetChecksum(packet, start, packet.length, pseudo));
+  writeU16Be(packet, start + 2, internetChecksum(packet.subarray(start), pseudo));
 }
 
 /** ICMPv6 has a pseudo-header (RFC 4443 §2.3), ICMP has none. */
 function icmpPseudoSum(packet: Uint8Array, version: 4 | 6, start: number): number {
   if (version === 4) return 0;
-  return pseudoHeaderSum(packet, 6, IP_PROTOCOL.icmpv6, packet.length - start);
-}
-
-/** RFC 1122 §3.2.2 and RFC 4443 §2.4: no error answers an error. */
-function isIcmpError(packet: Uint8Array, ip: IpPacket): boolean {
-  if (ip.protocol !== icmpProtocol(ip.version)) return false;
-  const type = packet[ip.headerLength];
-  if (type === undefined) return false;
-  return ip.version === 6 ? type < 128 : [3, 4, 5, 11, 12].includes(type);
+  return pseudoHeaderSum(packet, IP_PROTOCOL.icmpv6, packet.length - start);
 }
 
 function icmpProtocol(version: 4 | 6): number {
