@@ -1,0 +1,452 @@
+/**
+ * Links, addresses and routes of this machine (in the network namespace of the calling thread), by
+ * NETLINK_ROUTE (rtnetlink(7)). Nothing is shelled out.
+ *
+ * Every call sends one request and reads its answers before it returns; the kernel answers while
+ * the request is being sent, so nothing waits.
+ *
+ * @module
+ */
+
+import { addressText, prefixText } from "./address_text.ts";
+import { ERRNO, SyscallError } from "./errno.ts";
+import { AF, SOCK, SOCKET_OPTION } from "./layout.ts";
+import { check, libc } from "./libc.ts";
+import { Mem } from "./memory.ts";
+import {
+  ATTRIBUTE,
+  Attributes,
+  NESTED,
+  nestedAttribute,
+  type NetlinkMessage,
+  NetlinkRequest,
+  NLM_F,
+  NLMSG,
+  readMessages,
+  RTM,
+} from "./netlink_message.ts";
+
+/** The number in `ip route`'s "proto" column that marks routes as ours. */
+export const ROUTE_PROTOCOL = 117;
+
+const NETLINK_ROUTE = 0;
+const RECEIVE_BYTES = 64 * 1024; // the kernel fills dump answers up to 32 KiB
+const IFF_UP = 1;
+const AF_UNSPEC = 0;
+const TABLE_UNSPEC = 0;
+const TABLE_MAIN = 254;
+const ADDR_GEN_MODE_NONE = 1;
+const IFA_F_NODAD = 0x02;
+const IFA_F_TEMPORARY = 0x01;
+const IFA_F_DADFAILED = 0x08;
+const IFA_F_DEPRECATED = 0x20;
+const IFA_F_TENTATIVE = 0x40;
+const IFA_F_PERMANENT = 0x80;
+const PRIVILEGE = "run as root or with CAP_NET_ADMIN";
+
+/** An address with a prefix length. */
+export interface Prefix {
+  /** 4 or 16 bytes. */
+  readonly address: Uint8Array;
+  /** 0 to 32 or 128. */
+  readonly length: number;
+}
+
+/** How far an address or route reaches. */
+export type Scope = "global" | "site" | "link" | "host" | "nowhere";
+
+const SCOPES: readonly [number, Scope][] = [
+  [0, "global"],
+  [200, "site"],
+  [253, "link"],
+  [254, "host"],
+  [255, "nowhere"],
+];
+const SCOPE_NUMBER = { global: 0, site: 200, link: 253, host: 254, nowhere: 255 } as const;
+
+/** A network interface. */
+export interface Link {
+  /** Its number, from 1. */
+  readonly index: number;
+  /** Such as `eth0`. */
+  readonly name: string;
+  /** In bytes. */
+  readonly mtu: number;
+  /** Administratively up. */
+  readonly isUp: boolean;
+  /** Such as `tun`, `veth` or `bridge`; `undefined` for hardware and loopback. */
+  readonly kind: string | undefined;
+}
+
+/** An own address. */
+export interface InterfaceAddress extends Prefix {
+  /** Which interface has it. */
+  readonly interfaceIndex: number;
+  /** How far it reaches. */
+  readonly scope: Scope;
+  /** Duplicate address detection is not done (or found one): cannot be used yet (or ever). */
+  readonly isTentative: boolean;
+  /** Still answers, but is not to be chosen any more. */
+  readonly isDeprecated: boolean;
+  /** A privacy address that changes from day to day. */
+  readonly isTemporary: boolean;
+  /** Set by hand, so without a lifetime. */
+  readonly isPermanent: boolean;
+}
+
+/** A route as the kernel has it. */
+export interface Route {
+  /** Where it leads; length 0 is the default route. */
+  readonly destination: Prefix;
+  /** Through which interface; `undefined` for several next hops and for unreachable ones. */
+  readonly interfaceIndex: number | undefined;
+  /** The next hop, if there is one. */
+  readonly gateway: Uint8Array | undefined;
+  /** The source address chosen for it. */
+  readonly preferredSource: Uint8Array | undefined;
+  /** 254 is main, 255 local. */
+  readonly table: number;
+  /** Who installed it: 2 kernel, 3 boot, 4 static, {@linkcode ROUTE_PROTOCOL} we. */
+  readonly protocol: number;
+  /** Lower wins. */
+  readonly metric: number;
+  /** 1 unicast, 2 local, 3 broadcast, 7 unreachable … */
+  readonly type: number;
+  /** How far it reaches. */
+  readonly scope: Scope;
+}
+
+/** A route to install or remove. */
+export interface RouteRequest {
+  /** Where it leads. */
+  readonly destination: Prefix;
+  /** Through which interface. */
+  readonly interfaceIndex: number;
+  /** Source address of what this machine sends there. */
+  readonly preferredSource?: Uint8Array;
+  /** Lower wins. @default {0}, which IPv6 turns into 1024 */
+  readonly metric?: number;
+}
+
+/** A socket to the kernel's routing tables. */
+export class Netlink implements Disposable {
+  readonly #fd: number;
+  readonly #buffer = new Mem(RECEIVE_BYTES);
+  readonly #bufferPointer = this.#buffer.pointer(0);
+  #sequence = 0;
+  #isClosed = false;
+
+  /**
+   * Opens the socket, in the network namespace of the calling thread.
+   *
+   * @throws {SyscallError} If the kernel has no rtnetlink or descriptors are used up.
+   */
+  constructor() {
+    // Safety: integers only.
+    const fd = libc.socket(AF.NETLINK, SOCK.RAW | SOCK.CLOEXEC, NETLINK_ROUTE);
+    this.#fd = check(fd, "open a netlink socket");
+    const [level, name] = SOCKET_OPTION.NETLINK_GET_STRICT_CHK;
+    // Safety: 4 bytes, read before the call returns. Kernels before 4.20 lack it and only filter less.
+    libc.setsockopt(this.#fd, level, name, Uint8Array.of(1, 0, 0, 0), 4);
+  }
+
+  /** All interfaces, in the order of their numbers. */
+  links(): Link[] {
+    const request = new NetlinkRequest(RTM.GETLINK, NLM_F.DUMP, linkBody(0));
+    return this.#dump(request, "list network interfaces", readLink);
+  }
+
+  /**
+   * Finds an interface.
+   *
+   * @returns `undefined` if there is none of that name.
+   */
+  link(name: string): Link | undefined {
+    return this.links().find((link) => link.name === name);
+  }
+
+  /**
+   * Changes an interface.
+   *
+   * @param index Its number.
+   * @param change What to change. `autoLinkLocal: false` keeps the kernel from giving it an IPv6
+   * link-local address by itself.
+   * @throws {SyscallError} If it is refused, naming what was asked for.
+   */
+  setLink(
+    index: number,
+    change: { readonly isUp?: boolean; readonly mtu?: number; readonly autoLinkLocal?: false },
+  ): void {
+    const body = linkBody(index);
+    if (change.isUp !== undefined) {
+      new DataView(body.buffer).setUint32(8, change.isUp ? IFF_UP : 0, true);
+      new DataView(body.buffer).setUint32(12, IFF_UP, true);
+    }
+    const request = new NetlinkRequest(RTM.NEWLINK, NLM_F.ACK, body);
+    if (change.mtu !== undefined) request.attributeU32(ATTRIBUTE.IFLA_MTU, change.mtu);
+    if (change.autoLinkLocal === false) {
+      const mode = Uint8Array.of(ADDR_GEN_MODE_NONE);
+      const inet6 = nestedAttribute(ATTRIBUTE.IFLA_INET6_ADDR_GEN_MODE, mode);
+      const families = nestedAttribute(AF.INET6 | NESTED, inet6);
+      request.attribute(ATTRIBUTE.IFLA_AF_SPEC | NESTED, families);
+    }
+    const wanted = Object.entries(change).map(([key, value]) => `${key}=${value}`).join(" ");
+    this.#act(request, `set ${wanted} on interface ${this.#nameOf(index)}`);
+  }
+
+  /** All own addresses, of both families. */
+  addresses(): InterfaceAddress[] {
+    const request = new NetlinkRequest(RTM.GETADDR, NLM_F.DUMP, new Uint8Array(8));
+    return this.#dump(request, "list addresses", readAddress);
+  }
+
+  /**
+   * Gives an interface an address, usable at once (no duplicate address detection).
+   *
+   * @throws {SyscallError} If it is refused; EEXIST if the interface has it already.
+   */
+  addAddress(index: number, prefix: Prefix): void {
+    const flags = NLM_F.ACK | NLM_F.CREATE | NLM_F.EXCL;
+    this.#address(RTM.NEWADDR, flags, index, prefix, "add address");
+  }
+
+  /**
+   * Takes an address from an interface.
+   *
+   * @throws {SyscallError} If it is refused; EADDRNOTAVAIL if the interface does not have it.
+   */
+  deleteAddress(index: number, prefix: Prefix): void {
+    this.#address(RTM.DELADDR, NLM_F.ACK, index, prefix, "delete address");
+  }
+
+  /** All routes of all tables, of both families, without the cache. */
+  routes(): Route[] {
+    return [AF.INET, AF.INET6].flatMap((family) => {
+      const request = new NetlinkRequest(RTM.GETROUTE, NLM_F.DUMP, routeBody({ family }));
+      return this.#dump(request, "list routes", readRoute);
+    });
+  }
+
+  /**
+   * Installs a route in the main table, marked with {@linkcode ROUTE_PROTOCOL}.
+   *
+   * @throws {SyscallError} If it is refused; EEXIST if there is one with the same metric.
+   */
+  addRoute(route: RouteRequest): void {
+    this.#route(RTM.NEWROUTE, NLM_F.ACK | NLM_F.CREATE | NLM_F.EXCL, route, "add route");
+  }
+
+  /**
+   * Removes a route of ours; those of others are left alone even if equal otherwise.
+   *
+   * @throws {SyscallError} If it is refused; ESRCH if there is none.
+   */
+  deleteRoute(route: RouteRequest): void {
+    this.#route(RTM.DELROUTE, NLM_F.ACK, route, "delete route");
+  }
+
+  /**
+   * Asks which way a packet to an address would take.
+   *
+   * @param destination 4 or 16 bytes.
+   * @returns The route, with the source address the system would choose; `undefined` if there is
+   * no way there.
+   */
+  routeTo(destination: Uint8Array): Route | undefined {
+    const family = familyOf(destination);
+    const body = routeBody({ family, destinationLength: destination.length * 8 });
+    const request = new NetlinkRequest(RTM.GETROUTE, 0, body)
+      .attribute(ATTRIBUTE.RTA_DST, destination);
+    try {
+      const found = this.#exchange(request, `look up the route to ${addressText(destination)}`);
+      return found.length === 0 ? undefined : readRoute(found[0]!);
+    } catch (error) {
+      if (error instanceof SyscallError && NO_WAY.has(error.errno)) return undefined;
+      throw error;
+    }
+  }
+
+  /** Closes the socket. Safe to call twice. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    // Safety: our own descriptor, closed once.
+    libc.close(this.#fd);
+  }
+
+  /** Closes the socket. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #address(type: number, flags: number, index: number, prefix: Prefix, verb: string): void {
+    const body = Uint8Array.of(familyOf(prefix.address), prefix.length, IFA_F_NODAD, 0, 0, 0, 0, 0);
+    new DataView(body.buffer).setUint32(4, index, true);
+    const request = new NetlinkRequest(type, flags, body)
+      .attribute(ATTRIBUTE.IFA_LOCAL, prefix.address)
+      .attribute(ATTRIBUTE.IFA_ADDRESS, prefix.address);
+    this.#act(request, `${verb} ${prefixText(prefix)} on interface ${this.#nameOf(index)}`);
+  }
+
+  #route(type: number, flags: number, route: RouteRequest, verb: string): void {
+    const family = familyOf(route.destination.address);
+    const body = routeBody({ family, destinationLength: route.destination.length, isOurs: true });
+    const request = new NetlinkRequest(type, flags, body)
+      .attribute(ATTRIBUTE.RTA_DST, route.destination.address)
+      .attributeU32(ATTRIBUTE.RTA_OIF, route.interfaceIndex);
+    if (route.preferredSource) request.attribute(ATTRIBUTE.RTA_PREFSRC, route.preferredSource);
+    if (route.metric) request.attributeU32(ATTRIBUTE.RTA_PRIORITY, route.metric);
+    const where = `on interface ${this.#nameOf(route.interfaceIndex)}`;
+    this.#act(request, `${verb} ${prefixText(route.destination)} ${where}`);
+  }
+
+  #act(request: NetlinkRequest, attempt: string): void {
+    this.#exchange(request, attempt);
+  }
+
+  /** Reads a whole table, again if it changed meanwhile. */
+  #dump<T>(
+    request: NetlinkRequest,
+    attempt: string,
+    read: (message: NetlinkMessage) => T | undefined,
+  ): T[] {
+    let messages: NetlinkMessage[];
+    let isConsistent: boolean;
+    let triesLeft = 5; // a table that changes all the time is read as it comes
+    do {
+      messages = this.#exchange(request, attempt);
+      isConsistent = messages.every((message) => (message.flags & NLM_F.DUMP_INTR) === 0);
+    } while (!isConsistent && --triesLeft > 0);
+    return messages.map(read).filter((item) => item !== undefined);
+  }
+
+  /** Sends a request and reads until its end: an acknowledgement, an error, or all parts. */
+  #exchange(request: NetlinkRequest, attempt: string): NetlinkMessage[] {
+    if (this.#isClosed) throw new TypeError("the netlink socket is closed");
+    const sequence = this.#sequence = (this.#sequence + 1) >>> 0;
+    const bytes = request.finish(sequence);
+    // Safety: the request is read before the call returns.
+    check(libc.sendBuffer(this.#fd, bytes, bytes.length, 0), attempt);
+    const answers: NetlinkMessage[] = [];
+    for (;;) {
+      // Safety: the kernel writes at most RECEIVE_BYTES into a field of this object.
+      const length = libc.recv(this.#fd, this.#bufferPointer, RECEIVE_BYTES, 0);
+      // Copied, since answers of several reads are held at once.
+      const answer = this.#buffer.u8.slice(0, check(length, attempt));
+      for (const message of readMessages(answer)) {
+        if (message.sequence !== sequence) continue; // left over from a request that threw
+        if (message.type === NLMSG.ERROR || message.type === NLMSG.DONE) {
+          const code = message.body.byteLength >= 4 ? -message.body.getInt32(0, true) : 0;
+          if (code > 0) throw new SyscallError(attempt, code, REMEDY[code]);
+          return answers;
+        }
+        answers.push(message);
+        // A single look-up is answered by one message and nothing after it.
+        if ((message.flags & NLM_F_MULTI) === 0) return answers;
+      }
+    }
+  }
+
+  /** The name in quotes, or the number if it is gone. */
+  #nameOf(index: number): string {
+    const link = this.links().find((item) => item.index === index);
+    return link === undefined ? `number ${index}` : `"${link.name}"`;
+  }
+}
+
+const NLM_F_MULTI = 2;
+const REMEDY: Readonly<Record<number, string>> = { [ERRNO.EPERM]: PRIVILEGE };
+/** What RTM_GETROUTE says where there is no way. */
+const NO_WAY: ReadonlySet<number> = new Set([
+  ERRNO.ENETUNREACH,
+  ERRNO.EHOSTUNREACH,
+  ERRNO.EACCES, // a "prohibit" route
+  ERRNO.EINVAL, // a "blackhole" route
+]);
+
+function familyOf(address: Uint8Array): number {
+  if (address.length === 4) return AF.INET;
+  if (address.length === 16) return AF.INET6;
+  throw new RangeError(`address must be 4 or 16 bytes, is ${address.length}`);
+}
+
+function linkBody(index: number): Uint8Array<ArrayBuffer> {
+  const body = new Uint8Array(16);
+  body[0] = AF_UNSPEC;
+  new DataView(body.buffer).setInt32(4, index, true);
+  return body;
+}
+
+function routeBody(
+  o: { family: number; destinationLength?: number; isOurs?: boolean },
+): Uint8Array {
+  const body = new Uint8Array(12);
+  body[0] = o.family;
+  body[1] = o.destinationLength ?? 0;
+  body[4] = o.isOurs ? TABLE_MAIN : TABLE_UNSPEC;
+  if (o.isOurs) {
+    body[5] = ROUTE_PROTOCOL;
+    // The destination is on the link itself: there is no next hop behind a point-to-point device.
+    body[6] = o.family === AF.INET ? SCOPE_NUMBER.link : SCOPE_NUMBER.global;
+    body[7] = 1; // RTN_UNICAST
+  }
+  return body;
+}
+
+function scopeOf(number: number): Scope {
+  return SCOPES.find(([value]) => value === number)?.[1] ?? "global";
+}
+
+function readLink(message: NetlinkMessage): Link | undefined {
+  const { body } = message;
+  if (message.type !== RTM.NEWLINK || body.byteLength < 16) return undefined;
+  const attributes = new Attributes(body, 16);
+  return {
+    index: body.getInt32(4, true),
+    name: attributes.text(ATTRIBUTE.IFLA_IFNAME) ?? "",
+    mtu: attributes.u32(ATTRIBUTE.IFLA_MTU) ?? 0,
+    isUp: (body.getUint32(8, true) & IFF_UP) !== 0,
+    kind: attributes.nested(ATTRIBUTE.IFLA_LINKINFO)?.text(ATTRIBUTE.IFLA_INFO_KIND),
+  };
+}
+
+function readAddress(message: NetlinkMessage): InterfaceAddress | undefined {
+  const { body } = message;
+  if (message.type !== RTM.NEWADDR || body.byteLength < 8) return undefined;
+  const attributes = new Attributes(body, 8);
+  // On a point-to-point link IFA_ADDRESS is the other end's, IFA_LOCAL always our own.
+  const address = attributes.bytes(ATTRIBUTE.IFA_LOCAL) ?? attributes.bytes(ATTRIBUTE.IFA_ADDRESS);
+  if (address === undefined) return undefined;
+  const flags = attributes.u32(ATTRIBUTE.IFA_FLAGS) ?? body.getUint8(2);
+  return {
+    address,
+    length: body.getUint8(1),
+    interfaceIndex: body.getUint32(4, true),
+    scope: scopeOf(body.getUint8(3)),
+    isTentative: (flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED)) !== 0,
+    isDeprecated: (flags & IFA_F_DEPRECATED) !== 0,
+    isTemporary: (flags & IFA_F_TEMPORARY) !== 0,
+    isPermanent: (flags & IFA_F_PERMANENT) !== 0,
+  };
+}
+
+function readRoute(message: NetlinkMessage): Route | undefined {
+  const { body } = message;
+  if (message.type !== RTM.NEWROUTE || body.byteLength < 12) return undefined;
+  const attributes = new Attributes(body, 12);
+  const addressLength = body.getUint8(0) === AF.INET ? 4 : 16;
+  return {
+    destination: {
+      address: attributes.bytes(ATTRIBUTE.RTA_DST) ?? new Uint8Array(addressLength),
+      length: body.getUint8(1),
+    },
+    interfaceIndex: attributes.u32(ATTRIBUTE.RTA_OIF),
+    gateway: attributes.bytes(ATTRIBUTE.RTA_GATEWAY),
+    preferredSource: attributes.bytes(ATTRIBUTE.RTA_PREFSRC),
+    table: attributes.u32(ATTRIBUTE.RTA_TABLE) ?? body.getUint8(4),
+    protocol: body.getUint8(5),
+    metric: attributes.u32(ATTRIBUTE.RTA_PRIORITY) ?? 0,
+    type: body.getUint8(7),
+    scope: scopeOf(body.getUint8(6)),
+  };
+}
