@@ -11,16 +11,29 @@
  * @module
  */
 
-import { readU16Be, writeU16Be } from "../base/integers.ts";
+import { readU16Be, writeU16Be, writeU32Be } from "../base/integers.ts";
 import { internetChecksum, pseudoHeaderSum, writeIpv4Checksum } from "./checksum.ts";
 import type { IpAddress } from "./endpoint.ts";
-import { IP_PROTOCOL, IPV4_HEADER_LENGTH, IPV6_HEADER_LENGTH, readIpPacket } from "./ip_packet.ts";
+import { isUnicast } from "./ip_address.ts";
+import {
+  IP_PROTOCOL,
+  type IpPacket,
+  IPV4_HEADER_LENGTH,
+  IPV6_HEADER_LENGTH,
+  readIpPacket,
+} from "./ip_packet.ts";
 
 /** Echo types by IP version. */
 const ECHO_TYPE = { 4: { request: 8, reply: 0 }, 6: { request: 128, reply: 129 } } as const;
 /** "Host unreachable" and "address unreachable". */
 const UNREACHABLE = { 4: { type: 3, code: 1 }, 6: { type: 1, code: 3 } } as const;
+/** "Fragmentation needed" and "packet too big". */
+const TOO_BIG = { 4: { type: 3, code: 4 }, 6: { type: 2, code: 0 } } as const;
 const ICMP_HEADER_LENGTH = 8;
+/** An ICMP error is no larger than the packet that every host takes. */
+const ERROR_MAX_LENGTH = { 4: 576, 6: 1280 } as const;
+/** Unreachable, source quench, redirect, time exceeded, parameter problem. */
+const ICMPV4_ERRORS: ReadonlySet<number> = new Set([3, 4, 5, 11, 12]);
 const HOP_LIMIT = 64;
 
 /** An echo request or reply. */
@@ -83,6 +96,57 @@ export function parseEcho(packet: Uint8Array): Echo | undefined {
   };
 }
 
+/**
+ * Builds the answer to a packet that is too large for its way.
+ *
+ * @param packet The packet; its start is copied into the answer.
+ * @param mtu Largest packet that passes, in bytes.
+ * @param from Address, of the packet's family, that the answer comes from.
+ * @returns `undefined` if no answer may be sent: no IP packet, a later fragment, itself an ICMP
+ * error, from no single host, or to a group.
+ */
+export function buildPacketTooBig(
+  packet: Uint8Array,
+  mtu: number,
+  from: IpAddress,
+): Uint8Array | undefined {
+  return buildError(packet, from, TOO_BIG, mtu);
+}
+
+/**
+ * Builds the answer to a packet to an address that nobody has.
+ *
+ * @param packet The packet; its start is copied into the answer.
+ * @param from Address, of the packet's family, that the answer comes from.
+ * @returns `undefined` as for {@linkcode buildPacketTooBig}.
+ */
+export function buildUnreachable(packet: Uint8Array, from: IpAddress): Uint8Array | undefined {
+  return buildError(packet, from, UNREACHABLE, 0);
+}
+
+/** @param parameter What stands between checksum and the packet's start. */
+function buildError(
+  packet: Uint8Array,
+  from: IpAddress,
+  kinds: typeof TOO_BIG | typeof UNREACHABLE,
+  parameter: number,
+): Uint8Array | undefined {
+  const ip = readIpPacket(packet);
+  if (ip === undefined || ip.fragmentOffset !== 0 || isIcmpError(packet, ip)) return undefined;
+  if (!isUnicast(ip.source) || !isUnicast(ip.destination)) return undefined;
+  const headers = ip.version === 4 ? IPV4_HEADER_LENGTH : IPV6_HEADER_LENGTH;
+  const room = ERROR_MAX_LENGTH[ip.version] - headers - ICMP_HEADER_LENGTH;
+  const quoted = packet.subarray(0, room);
+  const answer = newIcmpPacket(from, ip.source, ICMP_HEADER_LENGTH + quoted.length);
+  const { start } = answer;
+  answer.packet[start] = kinds[ip.version].type;
+  answer.packet[start + 1] = kinds[ip.version].code;
+  writeU32Be(answer.packet, start + 4, parameter);
+  answer.packet.set(quoted, start + ICMP_HEADER_LENGTH);
+  finish(answer.packet, ip.version, start);
+  return answer.packet;
+}
+
 /** IP header in place, checksums still zero. */
 function newIcmpPacket(
   source: IpAddress,
@@ -126,6 +190,13 @@ function finish(packet: Uint8Array, version: 4 | 6, start: number): void {
 function icmpPseudoSum(packet: Uint8Array, version: 4 | 6, start: number): number {
   if (version === 4) return 0;
   return pseudoHeaderSum(packet, IP_PROTOCOL.icmpv6, packet.length - start);
+}
+
+/** RFC 1122 §3.2.2 and RFC 4443 §2.4: no error answers an error. */
+function isIcmpError(packet: Uint8Array, ip: IpPacket): boolean {
+  const type = packet[ip.headerLength];
+  if (ip.protocol !== icmpProtocol(ip.version) || type === undefined) return false;
+  return ip.version === 6 ? type < ECHO_TYPE[6].request : ICMPV4_ERRORS.has(type);
 }
 
 function icmpProtocol(version: 4 | 6): number {
