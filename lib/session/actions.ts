@@ -22,8 +22,21 @@ export type Action =
   | { readonly kind: "use"; readonly keypair: Keypair }
   /** Neither seal nor open with this keypair any more, and wipe its keys. */
   | { readonly kind: "retire"; readonly keypair: Keypair }
-  /** Seal this plaintext (empty: a keepalive) with this keypair and send it over its path. */
-  | { readonly kind: "seal"; readonly keypair: Keypair; readonly plaintext: Uint8Array }
+  /**
+   * Seal this plaintext (empty: a keepalive) with this keypair and send it over its path. With
+   * `onlyIfUnused`, not if anything was sealed with it before: the queue that `use` sent did its
+   * work already.
+   */
+  | {
+    readonly kind: "seal";
+    readonly keypair: Keypair;
+    readonly plaintext: Uint8Array;
+    readonly onlyIfUnused?: true;
+  }
+  /** The peer answered an echo: tell whoever asked for it (`ping`). */
+  | { readonly kind: "echoed"; readonly peer: string; readonly rttMs: number; readonly path: Path }
+  /** The peer said that it is going; its keypairs were retired by the actions before this one. */
+  | { readonly kind: "left"; readonly peer: string }
   /** No handshake was answered for 90 s: packets queued for that peer are dropped. */
   | { readonly kind: "gave-up"; readonly peer: string }
   /** Something was refused; count it. */

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { wipe } from "../base/bytes.ts";
 import type { Path } from "./path.ts";
 
 /**
@@ -40,18 +41,46 @@ export interface Keypair {
   readonly activity: KeypairActivity;
 }
 
-/** What the data plane did with a keypair. Instants are `-Infinity` until they happen. */
+/**
+ * What the data plane did with a keypair. Instants are `-Infinity` until they happen. Each field
+ * has one writer: the sending side or the receiving side.
+ */
 export interface KeypairActivity {
-  /** Last datagram sealed and sent, of any kind. */
+  /** Sending side: last datagram sealed and sent, of any kind. */
   sentAt: number;
-  /** Last datagram sealed that was not an empty keepalive. */
+  /** Sending side: last inner packet sealed (no keepalive, no control). */
   payloadSentAt: number;
-  /** Last datagram that authenticated, of any kind. */
+  /** Sending side: the first inner packet sealed since the last datagram that authenticated. */
+  unansweredSince: number;
+  /** Receiving side: last datagram that authenticated, of any kind. */
   receivedAt: number;
-  /** Last datagram that authenticated and was not an empty keepalive. */
+  /** Receiving side: last inner packet that authenticated (no keepalive, no control). */
   payloadReceivedAt: number;
-  /** Counter that the next sealed datagram gets, and so how many were sealed. */
+  /** Receiving side: the first inner packet that authenticated since anything was sent. */
+  unacknowledgedSince: number;
+  /** Sending side: counter that the next sealed datagram gets, and so how many were sealed. */
   sendCounter: number;
-  /** Highest counter that authenticated, -1 before the first. */
+  /** Receiving side: highest counter that authenticated, -1 before the first. */
   receiveCounter: number;
+}
+
+/** The activity of a keypair that was not used yet. */
+export function newActivity(): KeypairActivity {
+  return {
+    sentAt: -Infinity,
+    payloadSentAt: -Infinity,
+    unansweredSince: -Infinity,
+    receivedAt: -Infinity,
+    payloadReceivedAt: -Infinity,
+    unacknowledgedSince: -Infinity,
+    sendCounter: 0,
+    receiveCounter: -1,
+  };
+}
+
+/** Ends a keypair for good: it neither seals nor opens, and its keys are zeros. Repeatable. */
+export function retireKeypair(keypair: Keypair): void {
+  keypair.isRetired = true;
+  wipe(keypair.sendKey);
+  wipe(keypair.receiveKey);
 }
