@@ -17,18 +17,15 @@
 
 import { concatBytes, utf8 } from "../base/bytes.ts";
 import type { KeyPair } from "../crypto/x25519.ts";
-import { Handshake } from "../noise/handshake.ts";
+import { Handshake, type TransportCipher } from "../noise/handshake.ts";
 import { RefusalError } from "../wire/refusal.ts";
-import { encodeStreamFrame, StreamFrameDecoder } from "../wire/stream_frame.ts";
+import { encodeStreamFrame, MAX_BODY_LENGTH, StreamFrameDecoder } from "../wire/stream_frame.ts";
 
 /** Version of the control protocol, in the payload of message 2. */
 export const CONTROL_VERSION = 1;
 
 /** Longest Noise message, and so longest WebSocket message (Noise rev. 34 §3). */
 export const MAX_CONTROL_MESSAGE = 65_535;
-
-/** Longest body either side may send. */
-export const MAX_CONTROL_BODY = 16 * 1024 * 1024;
 
 const PROTOCOL_NAME = "Noise_IKpsk2_25519_ChaChaPoly_SHA256";
 const TAG_LENGTH = 16;
@@ -96,7 +93,7 @@ export interface ControlClientOptions {
 export class ControlClient {
   readonly #handshake: Handshake;
   readonly #credential: ClientCredential;
-  readonly #stream = new ControlStream(MAX_CONTROL_BODY);
+  readonly #stream = new ControlStream(MAX_BODY_LENGTH);
   #coordinatorUnixSeconds: number | undefined;
 
   constructor(options: ControlClientOptions) {
@@ -300,12 +297,6 @@ export class ControlServer {
   }
 }
 
-/** One direction of transport keys, as {@linkcode Handshake.split} gives them. */
-interface TransportCipher {
-  encryptWithAd(ad: Uint8Array, plaintext: Uint8Array): Uint8Array;
-  decryptWithAd(ad: Uint8Array, ciphertext: Uint8Array): Uint8Array;
-}
-
 /** Bodies to Noise messages and back, once the handshake is complete. */
 class ControlStream {
   readonly #decoder: StreamFrameDecoder;
@@ -337,7 +328,9 @@ class ControlStream {
   receive(message: Uint8Array): Uint8Array[] {
     if (this.#keys === undefined) throw new TypeError("Cannot open: the channel is not open");
     if (message.length > MAX_CONTROL_MESSAGE) throw new RangeError("Cannot open: too long");
-    return this.#decoder.push(this.#keys.receive.decryptWithAd(NO_AD, message));
+    const bodies = this.#decoder.push(this.#keys.receive.decryptWithAd(NO_AD, message));
+    if (bodies === undefined) throw new RangeError("Cannot open: a body is too long");
+    return bodies;
   }
 }
 
