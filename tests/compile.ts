@@ -1,0 +1,53 @@
+/**
+ * `deno task compile`: makes the program one file, `dist/out/tunnelmesh`.
+ *
+ * Worker modules and WebAssembly are not found by following imports, so they are named to the
+ * compiler; a missing one would be fatal at the start of the compiled program.
+ *
+ * @module
+ */
+
+import { exec } from "./tally.ts";
+
+const root = new URL("../", import.meta.url);
+
+/** What came of compiling. */
+export type Compiled =
+  | { readonly ok: true; readonly file: string }
+  | { readonly ok: false; readonly isBaseMissing: boolean; readonly why: string };
+
+/** Compiles the program for this machine. */
+export async function compileProgram(): Promise<Compiled> {
+  const file = decodeURIComponent(new URL("dist/out/tunnelmesh", root).pathname);
+  await Deno.mkdir(new URL("dist/out/", root), { recursive: true });
+  const includes = (await sidecars("lib/")).concat(await sidecars("ffi/"))
+    .flatMap((name) => ["--include", name]);
+  const result = await exec(
+    [Deno.execPath(), "compile", "--no-check", "-A", ...includes, "-o", file, "main.ts"],
+    { cwd: root },
+  );
+  if (result.code === 0) return { ok: true, file };
+  const isBaseMissing = /denort|dl\.deno\.land|[Dd]ownload/.test(result.output);
+  const why = isBaseMissing
+    ? "the base of compiled programs, denort, could not be downloaded"
+    : "deno compile failed";
+  return { ok: false, isBaseMissing, why };
+}
+
+/** Files that the program opens at run time: WebAssembly, and modules that run in workers. */
+async function sidecars(folder: string): Promise<string[]> {
+  const found: string[] = [];
+  for await (const entry of Deno.readDir(new URL(folder, root))) {
+    if (entry.isDirectory) found.push(...await sidecars(`${folder}${entry.name}/`));
+    else if (/\.wasm$|_worker\.ts$/.test(entry.name)) found.push(folder + entry.name);
+  }
+  return found.sort();
+}
+
+if (import.meta.main) {
+  const compiled = await compileProgram();
+  if (!compiled.ok) {
+    Deno.stderr.writeSync(new TextEncoder().encode(`Cannot compile: ${compiled.why}\n`));
+    Deno.exit(1);
+  }
+}
