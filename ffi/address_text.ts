@@ -14,11 +14,15 @@ export function addressText(address: Uint8Array): string {
   if (address.length === 4) return address.join(".");
   const groups: string[] = [];
   for (let i = 0; i < 16; i += 2) groups.push((address[i]! << 8 | address[i + 1]!).toString(16));
-  const runs = groups.join(":").match(/\b0(?::0)+\b/g) ?? [];
-  const longest = runs.reduce((best, run) => run.length > best.length ? run : best, "");
-  if (longest === "") return groups.join(":");
-  const text = groups.join(":").replace(longest, "");
-  return text === "" ? "::" : text.replace(/^:|:$|::/, "::");
+  const text = groups.join(":");
+  let longest = { index: 0, 0: "" };
+  for (const run of text.matchAll(/\b0(?::0)+\b/g)) {
+    if (run[0].length > longest[0].length) longest = run;
+  }
+  if (longest[0] === "") return text;
+  const before = text.slice(0, longest.index).replace(/:$/, "");
+  const after = text.slice(longest.index + longest[0].length).replace(/^:/, "");
+  return `${before}::${after}`;
 }
 
 /**

@@ -9,6 +9,7 @@
  */
 
 import { ERRNO, SyscallError } from "./errno.ts";
+import { largestDatagram } from "./path_mtu.ts";
 import type { Poller } from "./poller.ts";
 import {
   type Endpoint,
@@ -126,6 +127,14 @@ export function hasIpv6(): boolean {
   } catch (error) {
     return !(error instanceof Deno.errors.NotFound);
   }
+}
+
+/** What makes a path; any `UdpPath` has it. */
+export interface UdpEnds {
+  /** The far end. */
+  readonly endpoint: Endpoint;
+  /** Own address; `undefined`: the system chooses. */
+  readonly local: Uint8Array | undefined;
 }
 
 /** A pair of UDP sockets; has the shape of `DatagramSocket` in lib/transport. */
@@ -247,14 +256,21 @@ export class UdpLinux {
    * @param path From {@linkcode path} or received; one made elsewhere works too, more slowly.
    * @returns `false` if it could not be sent: then it is lost, and {@linkcode sendError} says why.
    */
-  send(
-    datagram: Uint8Array,
-    path: { readonly endpoint: Endpoint; readonly local: Uint8Array | undefined },
-  ): boolean {
-    const own = path instanceof LinuxUdpPath ? path : this.path(path.endpoint, path.local);
+  send(datagram: Uint8Array, path: UdpEnds): boolean {
+    const own = this.#own(path);
     const socket = own.endpoint.address.length === 4 ? this.#v4 : this.#v6;
     this.#sendErrno = socket === undefined ? ERRNO.EAFNOSUPPORT : socket.send(datagram, own);
     return this.#sendErrno === 0;
+  }
+
+  /**
+   * The largest datagram in bytes (without IP and UDP headers) that fits a path, as far as this
+   * machine has heard. For after a refusal: it costs some system calls.
+   *
+   * @returns `undefined` if there is no way there.
+   */
+  largestDatagram(path: UdpEnds): number | undefined {
+    return largestDatagram(this.#own(path));
   }
 
   /** Stops receiving and closes; the port is free when this returns. Safe to call twice. */
@@ -266,6 +282,10 @@ export class UdpLinux {
       this.#v6?.close();
     }
     return Promise.resolve();
+  }
+
+  #own(path: UdpEnds): LinuxUdpPath {
+    return path instanceof LinuxUdpPath ? path : this.path(path.endpoint, path.local);
   }
 }
 

@@ -41,6 +41,8 @@ export class LinuxUdpPath {
   readonly interfaceIndex: number;
   /** `sockaddr_in` or `sockaddr_in6` of the far end. */
   readonly name: Uint8Array;
+  /** The same of the own end, with port 0; `undefined` if the system chooses. */
+  readonly localName: Uint8Array | undefined;
   /** Control message that sets the source; empty if the system chooses. */
   readonly control: Uint8Array;
 
@@ -66,6 +68,7 @@ export class LinuxUdpPath {
     const own = local === undefined ? "*" : format({ address: local, port: 0 });
     this.key = `udp ${this.remote}${scope} ${own}`;
     this.name = socketName(endpoint, interfaceIndex);
+    this.localName = local && socketName({ address: local, port: 0 }, interfaceIndex);
     this.control = local === undefined
       ? new Uint8Array(0)
       : sourceControl(local, isLinkLocal(local) ? interfaceIndex : 0);

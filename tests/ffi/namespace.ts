@@ -4,6 +4,11 @@
  * @module
  */
 
+import { hasNetAdmin } from "../../ffi/privilege.ts";
+
+/** Options of tests that make namespaces: ignored, by name, where that is not allowed. */
+export const NEEDS_NET_ADMIN = { ignore: !hasNetAdmin() } as const;
+
 const CLONE_NEWNET = 0x40000000;
 const O_RDONLY_CLOEXEC = 0x80000;
 

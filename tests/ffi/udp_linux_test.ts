@@ -1,0 +1,417 @@
+/**
+ * Real UDP sockets in network namespaces. Needs root.
+ *
+ * ```
+ *  one ── veth a ═══════ veth b ── two         192.0.2.1, .3 │ 192.0.2.2     /24
+ *                                           2001:db8::1, ::3 │ 2001:db8::2   /64
+ * ```
+ *
+ * @module
+ */
+
+import {
+  deepStrictEqual,
+  match,
+  notStrictEqual,
+  ok,
+  strictEqual,
+  throws,
+} from "node:assert/strict";
+import { Netlink } from "../../ffi/netlink.ts";
+import { Poller } from "../../ffi/poller.ts";
+import { openTun } from "../../ffi/tun_linux.ts";
+import { hasIpv6, openUdpSocket, type UdpLinux, type UdpOptions } from "../../ffi/udp_linux.ts";
+import type { LinuxUdpPath } from "../../ffi/udp_path.ts";
+import { formatEndpoint, type IpAddress } from "../../lib/net/endpoint.ts";
+import { parseIpAddress } from "../../lib/net/ip_address.ts";
+import type { DatagramSocket } from "../../lib/transport/transport.ts";
+import { testDatagramSocket } from "../transport/contract.ts";
+import { Namespace, NEEDS_NET_ADMIN } from "./namespace.ts";
+
+const address = parseIpAddress;
+
+testDatagramSocket("UdpLinux", async () => {
+  const namespace = await Namespace.create();
+  const poller = new Poller();
+  await addLoopbackAddresses(namespace);
+  const open = () => {
+    const socket: DatagramSocket = namespace.within(() => openUdp({ port: 0, poller }));
+    return Promise.resolve(socket);
+  };
+  return {
+    openA: open,
+    openB: open,
+    routes: [
+      { a: address("192.0.2.1"), b: address("192.0.2.2") },
+      { a: address("192.0.2.3"), b: address("192.0.2.4") },
+      { a: address("2001:db8::1"), b: address("2001:db8::2") },
+      { a: address("2001:db8::3"), b: address("2001:db8::4") },
+    ],
+    foreign: address("198.51.100.1"),
+    settle: () => settle(namespace),
+    async close() {
+      await poller.close();
+      await namespace[Symbol.asyncDispose]();
+    },
+  };
+}, NEEDS_NET_ADMIN);
+
+/** Destination, chosen own address, and why. */
+const OWN_ADDRESSES: [far: string, own: string | undefined, seen: string, why: string][] = [
+  ["192.0.2.2", undefined, "192.0.2.1", "the system takes the first"],
+  ["192.0.2.2", "192.0.2.1", "192.0.2.1", "the first, chosen"],
+  ["192.0.2.2", "192.0.2.3", "192.0.2.3", "the second on the same interface"],
+  ["2001:db8::2", "2001:db8::1", "[2001:db8::1]", "the first, chosen"],
+  ["2001:db8::2", "2001:db8::3", "[2001:db8::3]", "the second on the same interface"],
+];
+
+Deno.test("UdpLinux.send() leaves from the own address of the path", NEEDS_NET_ADMIN, async () => {
+  await using bench = await TwoNamespaces.create();
+  for (const [far, own, seen, why] of OWN_ADDRESSES) {
+    const endpoint = { address: address(far), port: bench.two.port };
+    const path = bench.one.path(endpoint, own === undefined ? undefined : address(own));
+    ok(bench.one.send(Uint8Array.of(1), path), why);
+    const arrival = await bench.atTwo.next();
+    strictEqual(arrival.path.remote, `${seen}:${bench.one.port}`, why);
+    deepStrictEqual(arrival.path.local, address(far), why);
+    ok(bench.two.send(Uint8Array.of(2), arrival.path), why);
+    const answer = await bench.atOne.next();
+    deepStrictEqual(answer.path.local, address(seen.replace(/[[\]]/g, "")), why);
+    if (own !== undefined) {
+      strictEqual(answer.path.key, path.key, "an answer comes by the very path that was asked for");
+      strictEqual(answer.path, path, "and that is the same object");
+    }
+  }
+});
+
+Deno.test(
+  "UdpLinux answers a link-local address on the interface it came by",
+  NEEDS_NET_ADMIN,
+  async () => {
+    await using bench = await TwoNamespaces.create();
+    // A plain program sends, since only arrivals tell the interface.
+    const port = bench.two.port;
+    const linkLocal = bench.linkLocalOfTwo;
+    const program = `
+    import { createSocket } from "node:dgram";
+    const socket = createSocket("udp6");
+    socket.on("message", (text) => { console.log(String(text)); socket.close(); });
+    socket.send("hello", ${port}, "${linkLocal}%veth-a");`;
+    const run = bench.first.run(Deno.execPath(), "eval", program);
+    const arrival = await bench.atTwo.next();
+    match(arrival.path.remote, /^\[fe80::/);
+    match(arrival.path.key, /%\d+ /, "the key tells interfaces apart");
+    deepStrictEqual(arrival.path.local, address(linkLocal));
+    ok(bench.two.send(new TextEncoder().encode("and you"), arrival.path));
+    strictEqual((await run).trim(), "and you");
+  },
+);
+
+Deno.test(
+  "UdpLinux.send() says that a datagram is too large, and what fits",
+  NEEDS_NET_ADMIN,
+  async () => {
+    await using bench = await TwoNamespaces.create();
+    for (const [far, fits] of [["192.0.2.2", 1472], ["2001:db8::2", 1452]] as const) {
+      const path = bench.one.path({ address: address(far), port: bench.two.port });
+      strictEqual(bench.one.send(new Uint8Array(fits + 1), path), false, far);
+      strictEqual(bench.one.sendError, "too-large", far);
+      strictEqual(bench.first.within(() => bench.one.largestDatagram(path)), fits, far);
+      strictEqual(bench.one.send(new Uint8Array(fits), path), true, far);
+      strictEqual(bench.one.sendError, undefined, far);
+      strictEqual((await bench.atTwo.next()).length, fits, "whole, in one piece");
+      strictEqual(bench.one.send(new Uint8Array(70_000), path), false);
+      strictEqual(bench.one.sendError, "too-large", "more than a datagram can hold");
+    }
+  },
+);
+
+/** An endpoint that cannot be reached, the own address to use, and why it cannot. */
+const UNREACHABLE: [far: string, own: string | undefined, why: string][] = [
+  ["203.0.113.1", undefined, "no route"],
+  ["2001:db9::1", undefined, "no route"],
+  ["192.0.2.2", "203.0.113.9", "not an own address"],
+  ["2001:db8::2", "2001:db8::9", "not an own address"],
+];
+
+Deno.test("UdpLinux.send() says that there is no way, and lives on", NEEDS_NET_ADMIN, async () => {
+  await using bench = await TwoNamespaces.create();
+  for (const [far, own, why] of UNREACHABLE) {
+    const path = bench.one.path({ address: address(far), port: 9 }, own ? address(own) : undefined);
+    strictEqual(bench.one.send(Uint8Array.of(1), path), false, why);
+    strictEqual(bench.one.sendError, "unreachable", `${why} (${bench.one.sendErrno})`);
+  }
+  await bench.exchange();
+});
+
+Deno.test("UdpLinux survives ICMP answers to what it sent", NEEDS_NET_ADMIN, async () => {
+  await using bench = await TwoNamespaces.create();
+  for (const far of ["192.0.2.2", "2001:db8::2"]) {
+    const closed = bench.one.path({ address: address(far), port: 9 });
+    for (let i = 0; i < 5; i++) {
+      ok(bench.one.send(Uint8Array.of(1), closed), "nobody listens there: port unreachable");
+      await bench.exchange();
+    }
+  }
+  const nowhere = bench.one.path({ address: address("192.0.2.77"), port: 9 });
+  for (let i = 0; i < 3; i++) bench.one.send(Uint8Array.of(1), nowhere);
+  await bench.exchange();
+  deepStrictEqual(bench.failures, []);
+});
+
+Deno.test("UdpLinux.send() says that a packet filter refused", NEEDS_NET_ADMIN, async () => {
+  await using bench = await TwoNamespaces.create();
+  await bench.first.run("ip", "route", "add", "prohibit", "198.51.100.0/24");
+  const path = bench.one.path({ address: address("198.51.100.1"), port: 9 });
+  strictEqual(bench.one.send(Uint8Array.of(1), path), false);
+  strictEqual(bench.one.sendError, "refused");
+  await bench.exchange();
+});
+
+Deno.test("UdpLinux.path() turns IPv4-mapped addresses into IPv4", NEEDS_NET_ADMIN, async () => {
+  await using bench = await TwoNamespaces.create();
+  const mapped = (tail: number) =>
+    Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, tail);
+  const path = bench.one.path({ address: mapped(2), port: bench.two.port }, mapped(3));
+  const plain = bench.one.path(
+    { address: address("192.0.2.2"), port: bench.two.port },
+    address("192.0.2.3"),
+  );
+  strictEqual(path, plain);
+  ok(bench.one.send(Uint8Array.of(1), path));
+  strictEqual((await bench.atTwo.next()).path.remote, `192.0.2.3:${bench.one.port}`);
+});
+
+Deno.test("UdpLinux.send() takes a path made elsewhere", NEEDS_NET_ADMIN, async () => {
+  await using bench = await TwoNamespaces.create();
+  const endpoint = { address: address("192.0.2.2"), port: bench.two.port };
+  ok(bench.one.send(Uint8Array.of(1), { endpoint, local: address("192.0.2.3") }));
+  strictEqual((await bench.atTwo.next()).path.remote, `192.0.2.3:${bench.one.port}`);
+});
+
+/** Endpoint and own address that are refused, and why. */
+const MISUSE: [bytes: number, port: number, own: number | undefined, why: string][] = [
+  [5, 9, undefined, "neither family"],
+  [4, 0, undefined, "no port"],
+  [4, 65_536, undefined, "no port"],
+  [4, 1.5, undefined, "no port"],
+  [4, 9, 16, "two families"],
+  [16, 9, 4, "two families"],
+];
+
+Deno.test("UdpLinux.path() refuses what is no pair of ends", async () => {
+  const poller = new Poller();
+  const socket = openUdp({ port: 0, poller });
+  for (const [bytes, port, own, why] of MISUSE) {
+    const local = own === undefined ? undefined : new Uint8Array(own);
+    throws(() => socket.path({ address: new Uint8Array(bytes), port }, local), RangeError, why);
+  }
+  await socket.close();
+  await poller.close();
+});
+
+Deno.test("openUdpSocket() takes one port for both families", NEEDS_NET_ADMIN, async () => {
+  await using namespace = await Namespace.create();
+  const poller = new Poller();
+  // Only two ports are left, and the first is taken in IPv6: 0 must lead to the other.
+  await namespace.run("sysctl", "-qw", "net.ipv4.ip_local_port_range=40000 40001");
+  const other = namespace.within(() => openUdp({ port: 40000, ipv4: false, poller }));
+  deepStrictEqual(other.families, { ipv4: false, ipv6: true });
+  const socket = namespace.within(() => openUdp({ port: 0, poller }));
+  strictEqual(socket.port, 40001);
+  deepStrictEqual(socket.families, { ipv4: true, ipv6: true });
+  await other.close();
+  await socket.close();
+  await poller.close();
+});
+
+Deno.test("openUdpSocket() names the port that is in use", NEEDS_NET_ADMIN, async () => {
+  await using namespace = await Namespace.create();
+  const poller = new Poller();
+  const open = (options: Partial<UdpOptions>) =>
+    namespace.within(() => openUdp({ port: 8443, poller, ...options }));
+  for (const [taken, family] of [[{ ipv6: false }, 4], [{ ipv4: false }, 6]] as const) {
+    const first = open(taken);
+    const descriptors = countDescriptors();
+    throws(() => open({}), {
+      name: "SyscallError",
+      fault: "in-use",
+      message: `Cannot open UDP port 8443 for IPv${family}: EADDRINUSE (98); ` +
+        "another program has this port, choose another or stop it",
+    });
+    strictEqual(countDescriptors(), descriptors, "nothing stays open");
+    await first.close();
+  }
+  await open({}).close();
+  await poller.close();
+});
+
+Deno.test("openUdpSocket() makes do without IPv6", NEEDS_NET_ADMIN, async () => {
+  await using namespace = await Namespace.create();
+  await addLoopbackAddresses(namespace);
+  const poller = new Poller();
+  strictEqual(namespace.within(hasIpv6), true);
+  for (const name of ["all", "default"]) {
+    await namespace.run("sysctl", "-qw", `net.ipv6.conf.${name}.disable_ipv6=1`);
+  }
+  strictEqual(namespace.within(hasIpv6), false);
+  const socket = namespace.within(() => openUdp({ port: 0, poller }));
+  deepStrictEqual(socket.families, { ipv4: true, ipv6: false });
+  const arrivals = new Arrivals(socket);
+  ok(
+    socket.send(
+      Uint8Array.of(1),
+      socket.path({ address: address("192.0.2.1"), port: socket.port }),
+    ),
+  );
+  strictEqual((await arrivals.next()).length, 1);
+  const far = socket.path({ address: address("2001:db8::1"), port: socket.port });
+  strictEqual(socket.send(Uint8Array.of(1), far), false);
+  strictEqual(socket.sendError, "unreachable");
+  await socket.close();
+  // A TUN device comes up there too; only an IPv6 address is refused.
+  const tun = namespace.within(() => openTun({ mtu: 1408, poller }));
+  namespace.within(() => {
+    using netlink = new Netlink();
+    netlink.addAddress(tun.index, { address: address("100.64.0.1"), length: 32 });
+    throws(() => netlink.addAddress(tun.index, { address: address("fd00::1"), length: 128 }), {
+      message: `Cannot add address fd00::1/128 on interface "tm0": EACCES (13)`,
+    });
+  });
+  await tun.close();
+  await poller.close();
+});
+
+Deno.test("UdpLinux lets no descriptor leak over 200 lives", NEEDS_NET_ADMIN, async () => {
+  await using namespace = await Namespace.create();
+  const before = countDescriptors();
+  for (let i = 0; i < 200; i++) {
+    const poller = new Poller();
+    const socket = namespace.within(() => openUdp({ port: 8443, poller }));
+    socket.start(() => {}, fail);
+    const tun = namespace.within(() => openTun({ mtu: 1408, poller }));
+    tun.start(() => {}, fail);
+    await socket.close();
+    await tun.close();
+    await poller.close();
+  }
+  strictEqual(countDescriptors(), before);
+});
+
+function openUdp(options: Omit<UdpOptions, "formatEndpoint">): UdpLinux {
+  return openUdpSocket({ ...options, formatEndpoint });
+}
+
+async function addLoopbackAddresses(namespace: Namespace): Promise<void> {
+  for (let i = 1; i <= 4; i++) {
+    await namespace.run("ip", "address", "add", `192.0.2.${i}/32`, "dev", "lo");
+    await namespace.run("ip", "address", "add", `2001:db8::${i}/128`, "dev", "lo", "nodad");
+  }
+}
+
+/** Waits until no UDP socket of the namespace has anything left to read. */
+async function settle(namespace: Namespace): Promise<void> {
+  for (;;) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    const tables = namespace.within(() =>
+      ["udp", "udp6"].map((name) => Deno.readTextFileSync(`/proc/thread-self/net/${name}`))
+    );
+    // sl local_address rem_address st tx_queue:rx_queue …
+    const lines = tables.flatMap((table) => table.trim().split("\n").slice(1));
+    if (lines.every((line) => line.trim().split(/\s+/)[4]!.endsWith(":00000000"))) return;
+  }
+}
+
+function countDescriptors(): number {
+  return [...Deno.readDirSync("/proc/self/fd")].length;
+}
+
+function fail(reason: unknown): never {
+  throw new Error("not expected", { cause: reason });
+}
+
+/** What a socket receives, one after another. */
+class Arrivals {
+  readonly #arrived: { length: number; path: LinuxUdpPath }[] = [];
+  #wake = () => {};
+
+  constructor(socket: UdpLinux, failures: Error[] = []) {
+    socket.start((datagram, path) => {
+      this.#arrived.push({ length: datagram.length, path });
+      this.#wake();
+    }, (error) => failures.push(error));
+  }
+
+  /** The next one, as soon as it is there. */
+  async next(): Promise<{ length: number; path: LinuxUdpPath }> {
+    while (this.#arrived.length === 0) {
+      await new Promise<void>((resolve, reject) => {
+        const timer = setTimeout(() => reject(new Error("nothing arrived in 5 s")), 5000);
+        this.#wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+    return this.#arrived.shift()!;
+  }
+}
+
+/** The picture at the top. */
+class TwoNamespaces implements AsyncDisposable {
+  readonly poller = new Poller();
+  readonly failures: Error[] = [];
+  readonly one: UdpLinux;
+  readonly two: UdpLinux;
+  readonly atOne: Arrivals;
+  readonly atTwo: Arrivals;
+
+  private constructor(
+    readonly first: Namespace,
+    readonly second: Namespace,
+    readonly linkLocalOfTwo: string,
+  ) {
+    this.one = first.within(() => openUdp({ port: 0, poller: this.poller }));
+    this.two = second.within(() => openUdp({ port: 0, poller: this.poller }));
+    this.atOne = new Arrivals(this.one, this.failures);
+    this.atTwo = new Arrivals(this.two, this.failures);
+  }
+
+  static async create(): Promise<TwoNamespaces> {
+    const first = await Namespace.create();
+    const second = await Namespace.create();
+    const veth = "ip link add veth-a type veth peer name veth-b netns";
+    await first.run(...veth.split(" "), second.name);
+    const setUp = (namespace: Namespace, name: string, addresses: string[]) =>
+      namespace.within(() => {
+        using netlink = new Netlink();
+        const { index } = netlink.link(name)!;
+        for (const text of addresses) {
+          const bytes: IpAddress = address(text);
+          netlink.addAddress(index, { address: bytes, length: bytes.length === 4 ? 24 : 64 });
+        }
+        netlink.setLink(index, { isUp: true });
+      });
+    setUp(first, "veth-a", ["192.0.2.1", "192.0.2.3", "2001:db8::1", "2001:db8::3", "fe80::a"]);
+    setUp(second, "veth-b", ["192.0.2.2", "2001:db8::2", "fe80::b"]);
+    return new TwoNamespaces(first, second, "fe80::b");
+  }
+
+  /** Shows that both sockets still work, in both families. */
+  async exchange(): Promise<void> {
+    for (const far of ["192.0.2.2", "2001:db8::2"]) {
+      const path = this.one.path({ address: address(far), port: this.two.port });
+      ok(this.one.send(Uint8Array.of(1), path));
+      ok(this.two.send(Uint8Array.of(2), (await this.atTwo.next()).path));
+      notStrictEqual(await this.atOne.next(), undefined);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.one.close();
+    await this.two.close();
+    await this.poller.close();
+    await this.first[Symbol.asyncDispose]();
+    await this.second[Symbol.asyncDispose]();
+  }
+}
