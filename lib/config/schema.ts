@@ -33,6 +33,13 @@ const NODE_NAME = z.string("a name is text")
     "a name is 1 to 63 lower-case letters, digits and hyphens, with no hyphen at either end",
   );
 
+/** Limits that may not pass each other, with the protocol's figures. */
+const ORDER = [
+  ["rekeyAfterSeconds", 120, "rejectAfterSeconds", 180],
+  ["rejectAfterSeconds", 180, "wipeAfterSeconds", 540],
+  ["rekeyAfterMessages", 2 ** 48, "rejectAfterMessages", 2 ** 50],
+] as const;
+
 /**
  * Session limits. Each has the protocol's own figure (protocol.md §5) as its highest value: a mesh
  * may be more careful than the protocol, never less.
@@ -43,8 +50,19 @@ const SESSION = z.strictObject({
   rejectAfterSeconds: seconds(180),
   rejectAfterMessages: messages(2 ** 50),
   wipeAfterSeconds: seconds(540),
+  giveUpAfterSeconds: seconds(90),
   keepaliveSeconds: seconds(10),
-}).partial();
+  persistentKeepaliveSeconds: seconds(25),
+}).partial().superRefine((given, context) => {
+  for (const [lower, lowerDefault, upper, upperDefault] of ORDER) {
+    if ((given[lower] ?? lowerDefault) <= (given[upper] ?? upperDefault)) continue;
+    context.addIssue({
+      code: "custom",
+      path: [given[upper] === undefined ? lower : upper],
+      message: `${lower} may not be above ${upper}: lower both`,
+    });
+  }
+});
 
 /** What a coordinator's configuration file may say. */
 export const COORDINATOR_SCHEMA = z.strictObject({

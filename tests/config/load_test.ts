@@ -7,6 +7,8 @@
 import { deepStrictEqual, match, ok, rejects, strictEqual, throws } from "node:assert/strict";
 import { ConfigError } from "../../lib/config/errors.ts";
 import { loadAgentConfig, loadCoordinatorConfig, parseConfig } from "../../lib/config/load.ts";
+import { sessionLimitsOf } from "../../lib/config/session_limits.ts";
+import { DEFAULT_LIMITS, lowerLimits } from "../../lib/session/limits.ts";
 import { AGENT_SCHEMA, COORDINATOR_SCHEMA } from "../../lib/config/schema.ts";
 
 /** One row per wrong file: text, line, column, what the message must say, why it is wrong. */
@@ -23,6 +25,7 @@ const WRONG_COORDINATOR: [string, number, number, RegExp, string][] = [
   ["listen:\n  - 0.0.0.0:1\n  - here", 3, 5, /0\.0\.0\.0:8443/, "no port in the second"],
   ["session:\n  rekeyAfterSeconds: 121", 2, 22, /1 to 120: a limit may only be low/, "raised"],
   ["session:\n  rekeyAfterMessages: 1e15", 2, 23, /may only be lowered/, "raised"],
+  ["session: { rejectAfterSeconds: 60 }", 1, 32, /rekeyAfterSeconds may not be above/, "passed"],
   ["http: maybe", 1, 7, /http is true or false/, "not a boolean"],
   ["name: a\nname: b", 2, 1, /no valid YAML/, "a key twice"],
   ["name: 'a", 1, 9, /no valid YAML/, "an open quote"],
@@ -104,4 +107,26 @@ Deno.test("loadCoordinatorConfig() says that a file is missing", async () => {
   await rejects(loadAgentConfig(missing), ConfigError);
   await Deno.writeTextFile(missing, "name: x\n");
   deepStrictEqual(await loadAgentConfig(missing), { name: "x" });
+});
+
+Deno.test("sessionLimitsOf() speaks of the limits that sessions have, up to their defaults", () => {
+  const highest = {
+    rekeyAfterSeconds: 120,
+    rekeyAfterMessages: 2 ** 48,
+    rejectAfterSeconds: 180,
+    rejectAfterMessages: 2 ** 50,
+    wipeAfterSeconds: 540,
+    giveUpAfterSeconds: 90,
+    keepaliveSeconds: 10,
+    persistentKeepaliveSeconds: 25,
+  };
+  const text = `session: ${JSON.stringify(highest)}`;
+  const { session } = parseConfig(text, "f", COORDINATOR_SCHEMA);
+  deepStrictEqual(sessionLimitsOf(session), DEFAULT_LIMITS, "every limit, at its highest");
+  for (const key of Object.keys(highest) as (keyof typeof highest)[]) {
+    const raised = `session: ${JSON.stringify({ ...highest, [key]: highest[key] + 1 })}`;
+    throws(() => parseConfig(raised, "f", COORDINATOR_SCHEMA), /may only be lowered/, key);
+  }
+  strictEqual(lowerLimits(sessionLimitsOf({ rekeyAfterSeconds: 1.5 })).rekeyAfterMs, 1500);
+  deepStrictEqual(sessionLimitsOf(undefined), {});
 });
