@@ -1,0 +1,195 @@
+/**
+ * The mesh as a network interface of this machine: TUN device, addresses, routes.
+ *
+ * Routes belong to the device, so that a process that died leaves none behind. One agent alone
+ * routes the whole mesh range through its device; where others of the same range run in the same
+ * network namespace, each routes its peers one by one, so that they do not shadow each other.
+ *
+ * @module
+ */
+
+import { ERRNO, SyscallError } from "../../ffi/errno.ts";
+import { Netlink, type Route, ROUTE_PROTOCOL } from "../../ffi/netlink.ts";
+import type { Poller } from "../../ffi/poller.ts";
+import { openTun, type TunLinux } from "../../ffi/tun_linux.ts";
+import { hasIpv6 } from "../../ffi/udp_linux.ts";
+import type { IpAddress } from "../net/endpoint.ts";
+import { formatIpPrefix, hostPrefix, type IpPrefix, prefixesOverlap } from "../net/ip_prefix.ts";
+import { AgentError, reasonOf } from "./errors.ts";
+
+/** Kernel's table of own addresses: always there, never in the way. */
+const TABLE_LOCAL = 255;
+/** Route installed by the kernel itself because of an address. */
+const PROTOCOL_KERNEL = 2;
+/** `RTN_UNICAST` and `RTN_UNREACHABLE` and their like say where packets go; others do not. */
+const ROUTE_TYPES_IN_THE_WAY = [1, 6, 7, 8];
+/** Added to the interface number: two agents' routes to one peer then differ, and both stand. */
+const METRIC_BASE = 100;
+
+/** What a {@linkcode MeshInterface} needs. */
+export interface MeshInterfaceOptions {
+  /** Name or pattern with `%d`. @default {"tm%d"} */
+  readonly name?: string | undefined;
+  /** Largest packet in bytes. */
+  readonly mtu: number;
+  /** Own addresses in the mesh. */
+  readonly addresses: { readonly ipv4: IpAddress; readonly ipv6: IpAddress };
+  /** Prefixes that all addresses of the mesh lie in. */
+  readonly ranges: { readonly ipv4: IpPrefix; readonly ipv6: IpPrefix };
+  readonly poller: Poller;
+}
+
+/** A TUN device with its addresses and routes; all gone once it is closed. */
+export class MeshInterface {
+  readonly #netlink: Netlink;
+  readonly #options: MeshInterfaceOptions;
+  readonly #routed = new Set<string>();
+  /** The device packets come from and go to. */
+  readonly tun: TunLinux;
+  /** Whether IPv6 works here: `false` on a host that has it switched off. */
+  readonly hasIpv6: boolean;
+  /** Whether the whole range leads here, and not each peer's addresses by themselves. */
+  readonly routesWholeRange: boolean;
+
+  /**
+   * Makes the device and configures it.
+   *
+   * @throws {AgentError} `privilege` or `device` if a right or the driver is missing, `config` if
+   * something else on this machine uses addresses of the mesh.
+   */
+  constructor(options: MeshInterfaceOptions) {
+    this.#options = options;
+    this.#netlink = new Netlink();
+    let tun: TunLinux | undefined;
+    try {
+      const routes = this.#netlink.routes();
+      this.#refuseOverlap(routes);
+      this.routesWholeRange = !routes.some((route) => isOurs(route) && this.#isInRange(route));
+      const { name, mtu, poller } = options;
+      tun = openTun({ mtu, poller, ...(name === undefined ? {} : { name }) });
+      this.tun = tun;
+      this.#netlink.setLink(tun.index, { isUp: true });
+      this.#netlink.addAddress(tun.index, hostPrefix(options.addresses.ipv4));
+      this.hasIpv6 = hasIpv6() && this.#addIpv6();
+      if (this.routesWholeRange) this.#routeRanges();
+    } catch (error) {
+      tun?.close();
+      this.#netlink.close();
+      throw interfaceError(error);
+    }
+  }
+
+  /** Interface name. */
+  get name(): string {
+    return this.tun.name;
+  }
+
+  /**
+   * Routes a peer's addresses here, where the range is not.
+   *
+   * @param address Of the peer in the mesh, either family.
+   * @throws {SyscallError} If the kernel refuses it.
+   */
+  addPeerAddress(address: IpAddress): void {
+    if (this.routesWholeRange || (address.length === 16 && !this.hasIpv6)) return;
+    const destination = hostPrefix(address);
+    const text = formatIpPrefix(destination);
+    if (this.#routed.has(text)) return;
+    this.#addRoute(destination);
+    this.#routed.add(text);
+  }
+
+  /** Undoes {@linkcode addPeerAddress}. */
+  removePeerAddress(address: IpAddress): void {
+    const destination = hostPrefix(address);
+    if (!this.#routed.delete(formatIpPrefix(destination))) return;
+    try {
+      this.#netlink.deleteRoute(this.#request(destination));
+    } catch (error) {
+      // Somebody else removed it: then it is as it should be.
+      if (!(error instanceof SyscallError)) throw error;
+    }
+  }
+
+  /** Removes the device, and with it addresses and routes. Safe to call twice. */
+  async close(): Promise<void> {
+    this.#netlink.close();
+    await this.tun.close();
+  }
+
+  #addIpv6(): boolean {
+    try {
+      this.#netlink.addAddress(this.tun.index, hostPrefix(this.#options.addresses.ipv6));
+      return true;
+    } catch (error) {
+      // IPv6 may be on for the machine and off for new interfaces.
+      if (error instanceof SyscallError) return false;
+      throw error;
+    }
+  }
+
+  #routeRanges(): void {
+    const { ipv4, ipv6 } = this.#options.ranges;
+    this.#addRoute(ipv4);
+    if (this.hasIpv6) this.#addRoute(ipv6);
+  }
+
+  #addRoute(destination: IpPrefix): void {
+    try {
+      this.#netlink.addRoute(this.#request(destination));
+    } catch (error) {
+      if (error instanceof SyscallError && error.errno === ERRNO.EEXIST) return;
+      throw error;
+    }
+  }
+
+  #request(destination: IpPrefix) {
+    const { ipv4, ipv6 } = this.#options.addresses;
+    return {
+      destination,
+      interfaceIndex: this.tun.index,
+      preferredSource: destination.address.length === 4 ? ipv4 : ipv6,
+      metric: METRIC_BASE + this.tun.index,
+    };
+  }
+
+  #isInRange(route: Route): boolean {
+    const { ipv4, ipv6 } = this.#options.ranges;
+    return [ipv4, ipv6].some((range) => prefixesOverlap(range, route.destination));
+  }
+
+  #refuseOverlap(routes: readonly Route[]): void {
+    const inTheWay = routes.find((route) =>
+      route.table !== TABLE_LOCAL && !isOurs(route) && !isOwnAddressRoute(route) &&
+      ROUTE_TYPES_IN_THE_WAY.includes(route.type) && route.destination.length > 0 &&
+      this.#isInRange(route)
+    );
+    if (inTheWay === undefined) return;
+    const { destination, interfaceIndex } = inTheWay;
+    const link = this.#netlink.links().find(({ index }) => index === interfaceIndex);
+    const where = link === undefined ? "" : ` on "${link.name}"`;
+    const range = this.#options.ranges[destination.address.length === 4 ? "ipv4" : "ipv6"];
+    throw new AgentError(
+      "config",
+      `Cannot use mesh range ${formatIpPrefix(range)}: this machine has a route to ` +
+        `${formatIpPrefix(destination)}${where}; give the coordinator another range by --range`,
+    );
+  }
+}
+
+function isOurs(route: Route): boolean {
+  return route.protocol === ROUTE_PROTOCOL;
+}
+
+/** The route to itself that IPv6 gives every address, such as that of another agent. */
+function isOwnAddressRoute(route: Route): boolean {
+  const { address, length } = route.destination;
+  return route.protocol === PROTOCOL_KERNEL && length === address.length * 8;
+}
+
+function interfaceError(error: unknown): Error {
+  if (!(error instanceof SyscallError)) return error instanceof Error ? error : Error(`${error}`);
+  if (error.fault === "no-privilege") return new AgentError("privilege", error.message);
+  if (error.fault === "no-device") return new AgentError("device", error.message);
+  return new AgentError("failed", reasonOf(error), { cause: error });
+}
