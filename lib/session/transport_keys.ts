@@ -3,7 +3,7 @@
  * The one truth of what a keypair may do, for every data plane that works in this thread.
  *
  * A datagram that arrives passes, in this order: age and counter limit, path, window; then the
- * AEAD; only then is anything written down. Nothing is allocated per datagram.
+ * AEAD; only then is anything written down. No buffer is allocated per datagram.
  *
  * ```ts ignore
  * const reason = keys.whyNotOpen(datagram, path, now);
@@ -70,6 +70,8 @@ export class TransportKeys {
   readonly #aead: TransportAead;
   readonly #rules: TransportRules;
   readonly #window = new ReplayWindow();
+  /** The header at work, so that none is allocated per datagram. */
+  readonly #header = new Uint8Array(DATA_HEADER_LENGTH);
 
   /**
    * Starts with nothing sent or received.
@@ -97,7 +99,32 @@ export class TransportKeys {
    * caller forgot.
    */
   seal(plaintext: Uint8Array, out: Uint8Array, outOffset: number, now: number): number {
-    throw new Error("not built");
+    const { keypair } = this;
+    const refused = this.whyNotSend(now);
+    if (refused !== undefined) throw new RangeError(`Cannot seal: ${refused}`);
+    const { activity } = keypair;
+    const counter = activity.sendCounter;
+    // Spent before it is used: whatever happens below, it does not come again.
+    activity.sendCounter = counter + 1;
+    // Read before the ciphertext may be written over it.
+    const isPayload = isInnerPacket(plaintext);
+    const header = this.#header;
+    writeDataHeader(keypair.remoteIndex, counter, header);
+    this.#aead.seal(
+      keypair.sendKey,
+      counter,
+      header,
+      plaintext,
+      out,
+      outOffset + DATA_HEADER_LENGTH,
+    );
+    out.set(header, outOffset);
+    activity.sentAt = now;
+    if (isPayload) {
+      if (activity.payloadSentAt <= activity.receivedAt) activity.unansweredSince = now;
+      activity.payloadSentAt = now;
+    }
+    return DATA_OVERHEAD + plaintext.length;
   }
 
   /**
@@ -135,13 +162,43 @@ export class TransportKeys {
    * @param datagram Borrowed.
    * @param out Gets the plaintext from its start on; room for `datagram.length - 32` bytes.
    * @returns Length of the plaintext; -1 if the tag is wrong, and then nothing has changed.
+   * @throws {RangeError} when `out` is too short.
    */
   open(datagram: Uint8Array, out: Uint8Array, path: Path, now: number): number {
-    throw new Error("not built");
+    const { keypair } = this;
+    const { activity } = keypair;
+    const counter = dataCounter(datagram);
+    const header = this.#header;
+    for (let i = 0; i < DATA_HEADER_LENGTH; i++) header[i] = datagram[i]!;
+    const ciphertext = datagram.subarray(DATA_HEADER_LENGTH);
+    const length = this.#aead.open(keypair.receiveKey, counter, header, ciphertext, out, 0);
+    if (length < 0) return -1;
+    this.#window.accept(counter);
+    if (counter > activity.receiveCounter) {
+      activity.receiveCounter = counter;
+      if (keypair.path !== undefined && keypair.path.key !== path.key) this.#roam(path);
+    }
+    activity.receivedAt = now;
+    if (length > 0 && isInnerPacket(out)) {
+      if (activity.payloadReceivedAt <= activity.sentAt) activity.unacknowledgedSince = now;
+      activity.payloadReceivedAt = now;
+    }
+    return length;
   }
 
   /** Ends the keypair and wipes its keys, here and in the keypair. Repeatable. */
   retire(): void {
     retireKeypair(this.keypair);
+    this.#aead.wipe();
   }
+
+  /** Moves to where the newest authentic datagram came from; only where the mesh wants that. */
+  #roam(path: Path): void {
+    if (this.#rules.binding === "roam") this.keypair.path = path;
+  }
+}
+
+/** Neither a keepalive nor control: something that is expected to be answered. */
+function isInnerPacket(plaintext: Uint8Array): boolean {
+  return plaintext.length > 0 && plaintext[0] !== 0;
 }
