@@ -19,14 +19,14 @@ import { readU16Le, readU32Le, writeU16Le, writeU32Le } from "../base/integers.t
 import { openXChaCha, sealXChaCha } from "../crypto/aead.ts";
 import { hkdf } from "../crypto/hkdf.ts";
 import { randomBytes } from "../crypto/random.ts";
+import { XNONCE_LENGTH } from "../wire/datagram.ts";
 import {
   decodeDiscovery,
   type Discovery,
   DISCOVERY_KEY_ID_LENGTH,
   discoveryHeader,
   encodeDiscovery,
-  XNONCE_LENGTH,
-} from "../wire/datagram.ts";
+} from "../wire/discovery_datagram.ts";
 
 /** Label of the derivation of discovery keys. */
 export const DISCOVERY_LABEL = "tunnelmesh discovery v1";

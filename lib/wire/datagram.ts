@@ -1,5 +1,6 @@
 /**
- * Every datagram of `tunnelmesh/1`: one offset table, used by encode and decode alike.
+ * The datagrams of `tunnelmesh/1`: one offset table, used by encode and decode alike. (The code of
+ * type 6 is in discovery_datagram.ts.)
  *
  * Integers are little-endian. `version`, `profile` and the zero byte are single bytes; a byte drawn
  * as 0 must be zero. Sizes in bytes; docs/protocol.md has the same tables and a test compares them.
@@ -52,16 +53,6 @@ export const XNONCE_LENGTH = 24;
 export const SEALED_COOKIE_LENGTH = 32;
 /** Length of an initiation's header, which is part of its handshake's prologue. */
 export const INITIATION_HEADER_LENGTH = 8;
-/** Length of a discovery key id: u32 day, then 4 random bytes. */
-export const DISCOVERY_KEY_ID_LENGTH = 8;
-/** Length of a sealed discovery body: transaction 8, address 16, port 2, tag 16. */
-export const SEALED_DISCOVERY_LENGTH = 42;
-/** Length of a discovery datagram, both ways. */
-export const DISCOVERY_LENGTH = 78;
-
-/** Third byte of a discovery datagram. */
-export const DISCOVERY_DIRECTION = { ask: 1, answer: 2 } as const;
-
 /** Where the fields begin. Noise messages end where mac1 begins, 32 bytes before the end. */
 export const OFFSET = {
   initiation: { type: 0, version: 1, profile: 2, zero: 3, sender: 4, noise: 8 },
@@ -135,21 +126,6 @@ export interface Cookie {
   readonly sealed: Uint8Array;
 }
 
-/** Type 6, decoded. */
-export interface Discovery {
-  readonly kind: "discovery";
-  /** Which way it goes. */
-  readonly direction: keyof typeof DISCOVERY_DIRECTION;
-  /** 8 bytes: which key seals it. */
-  readonly keyId: Uint8Array;
-  /** 24 bytes. */
-  readonly nonce: Uint8Array;
-  /** 42 bytes. */
-  readonly sealed: Uint8Array;
-  /** The 12 bytes before the nonce: the associated data. */
-  readonly header: Uint8Array;
-}
-
 /** Any decoded datagram of types 1 to 4. */
 export type HandshakeDatagram = Initiation | Response | Third | Cookie;
 
@@ -199,7 +175,7 @@ export function decodeHandshake(datagram: Uint8Array): HandshakeDatagram | undef
 }
 
 /**
- * Why {@linkcode decodeHandshake} or {@linkcode decodeDiscovery} refuses a datagram.
+ * Why {@linkcode decodeHandshake} or `decodeDiscovery` refuses a datagram.
  *
  * @returns The first of: type, version, profile, then `malformed` (length, zero byte, direction).
  */
@@ -344,59 +320,6 @@ export function writeDataHeader(
   writeU64Le(out, outOffset + OFFSET.data.counter, counter);
 }
 
-/**
- * The 12 bytes that head a discovery datagram and are its associated data.
- *
- * @throws {RangeError} when the key id is not 8 bytes long.
- */
-export function discoveryHeader(
-  direction: keyof typeof DISCOVERY_DIRECTION,
-  keyId: Uint8Array,
-): Uint8Array {
-  const at = OFFSET.discovery;
-  requireLength("keyId", keyId, DISCOVERY_KEY_ID_LENGTH);
-  const header = new Uint8Array(at.nonce);
-  header[at.type] = DATAGRAM_TYPE.discovery;
-  header[at.version] = PROTOCOL_VERSION;
-  header[at.direction] = DISCOVERY_DIRECTION[direction];
-  header.set(keyId, at.keyId);
-  return header;
-}
-
-/**
- * Encodes type 6.
- *
- * @throws {RangeError} when a field has another length than the table's.
- */
-export function encodeDiscovery(fields: Omit<Discovery, "kind" | "header">): Uint8Array {
-  requireLength("nonce", fields.nonce, XNONCE_LENGTH);
-  requireLength("sealed", fields.sealed, SEALED_DISCOVERY_LENGTH);
-  const datagram = new Uint8Array(DISCOVERY_LENGTH);
-  datagram.set(discoveryHeader(fields.direction, fields.keyId));
-  datagram.set(fields.nonce, OFFSET.discovery.nonce);
-  datagram.set(fields.sealed, OFFSET.discovery.sealed);
-  return datagram;
-}
-
-/** Decodes type 6; `undefined` for anything else. */
-export function decodeDiscovery(datagram: Uint8Array): Discovery | undefined {
-  const at = OFFSET.discovery;
-  const direction = datagram[at.direction];
-  if (
-    datagram.length !== DISCOVERY_LENGTH || datagram[at.type] !== DATAGRAM_TYPE.discovery ||
-    datagram[at.version] !== PROTOCOL_VERSION || datagram[at.zero] !== 0 ||
-    (direction !== DISCOVERY_DIRECTION.ask && direction !== DISCOVERY_DIRECTION.answer)
-  ) return undefined;
-  return {
-    kind: "discovery",
-    direction: direction === DISCOVERY_DIRECTION.ask ? "ask" : "answer",
-    keyId: datagram.subarray(at.keyId, at.nonce),
-    nonce: datagram.subarray(at.nonce, at.sealed),
-    sealed: datagram.subarray(at.sealed),
-    header: datagram.subarray(0, at.nonce),
-  };
-}
-
 function decodeInitiation(datagram: Uint8Array): Initiation | undefined {
   const profile = checkedProfile(datagram, "initiation");
   if (profile === undefined) return undefined;
@@ -491,7 +414,12 @@ function writeHeader(out: Uint8Array, type: number, profile: ProfileName): void 
   out[2] = PROFILE_ID[profile];
 }
 
-function requireLength(name: string, bytes: Uint8Array, length: number): void {
+/**
+ * Refuses a field of another length than the table's.
+ *
+ * @throws {RangeError} naming the field.
+ */
+export function requireLength(name: string, bytes: Uint8Array, length: number): void {
   if (bytes.length !== length) {
     throw new RangeError(
       `Cannot encode datagram: ${name} must be ${length} bytes, is ${bytes.length}`,

@@ -13,11 +13,8 @@ import {
   DATAGRAM_TYPE,
   datagramFault,
   dataReceiverIndex,
-  decodeDiscovery,
   decodeHandshake,
-  DISCOVERY_LENGTH,
   encodeCookie,
-  encodeDiscovery,
   encodeInitiation,
   encodeResponse,
   encodeThird,
@@ -29,6 +26,11 @@ import {
   type ProfileName,
   writeDataHeader,
 } from "../../lib/wire/datagram.ts";
+import {
+  decodeDiscovery,
+  DISCOVERY_LENGTH,
+  encodeDiscovery,
+} from "../../lib/wire/discovery_datagram.ts";
 
 const PROFILES = Object.keys(PROFILE_ID) as ProfileName[];
 const HANDSHAKES = ["initiation", "response", "third"] as const;
