@@ -8,12 +8,7 @@
  */
 
 import { z } from "zod";
-
-/** Severity from which on a log record is written. */
-export const LOG_LEVELS = ["debug", "info", "warning", "error"] as const;
-
-/** One of {@linkcode LOG_LEVELS}. */
-export type LogLevel = typeof LOG_LEVELS[number];
+import { LOG_LEVELS } from "../base/log.ts";
 
 const PORT = z.int("a port is a whole number").min(0, "a port is 0 to 65535")
   .max(65535, "a port is 0 to 65535");

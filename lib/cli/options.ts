@@ -1,0 +1,77 @@
+/**
+ * Flags that several commands share, and the values they take.
+ *
+ * @module
+ */
+
+import { type Command, InvalidArgumentError } from "commander";
+import type { LogLevel } from "../base/log.ts";
+
+/** Values of `--log-level`; written again here, so that no command loads the log for its help. */
+const LOG_LEVELS: readonly LogLevel[] = ["debug", "info", "warning", "error"];
+
+/** What every command may be told. */
+export interface CommonOptions {
+  /** State folder; absent for the default of the command. */
+  readonly state?: string;
+  /** Write JSON for programs instead of text for people. */
+  readonly json?: boolean;
+  /** Severity from which on log records go to standard error. */
+  readonly logLevel?: LogLevel;
+}
+
+/**
+ * Adds `--state`, `--json` and `--log-level` to a command.
+ *
+ * @param command The command.
+ * @param folder Default state folder, to be named in the help text.
+ * @returns The command.
+ */
+export function withCommonOptions(command: Command, folder: string): Command {
+  return command
+    .option("--state <dir>", `state folder (default: ${folder})`)
+    .option("--json", "write JSON, for programs")
+    .option("--log-level <level>", `one of ${LOG_LEVELS.join(", ")}`, parseLogLevel);
+}
+
+/**
+ * Reads a value of `--log-level`.
+ *
+ * @throws {InvalidArgumentError} If it is none.
+ */
+export function parseLogLevel(text: string): LogLevel {
+  const level = LOG_LEVELS.find((one) => one === text);
+  if (level === undefined) throw new InvalidArgumentError(`it is one of ${LOG_LEVELS.join(", ")}`);
+  return level;
+}
+
+/**
+ * Makes a reader of whole numbers in a range.
+ *
+ * @param lowest Least number taken.
+ * @param highest Greatest number taken.
+ * @returns A parser for commander, which throws `InvalidArgumentError` on anything else.
+ */
+export function integerFrom(lowest: number, highest: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,9}$/.test(text) ? Number(text) : NaN;
+    if (value >= lowest && value <= highest) return value;
+    throw new InvalidArgumentError(`it is a whole number from ${lowest} to ${highest}`);
+  };
+}
+
+/**
+ * Reads a number of seconds, such as `0.2`.
+ *
+ * @throws {InvalidArgumentError} If it is no number between 0.01 and 3600.
+ */
+export function parseSeconds(text: string): number {
+  const value = /^\d*\.?\d+$/.test(text) ? Number(text) : NaN;
+  if (value >= 0.01 && value <= 3600) return value;
+  throw new InvalidArgumentError("it is a number of seconds from 0.01 to 3600");
+}
+
+/** Gathers the values of a flag that may be given several times. */
+export function gather(value: string, before: string[] | undefined): string[] {
+  return [...before ?? [], value];
+}
