@@ -10,6 +10,7 @@
 import type { IpPrefix } from "../net/ip_prefix.ts";
 import type { DropReason } from "../session/actions.ts";
 import type { Keypair } from "../session/keypair.ts";
+import type { SessionLimits } from "../session/limits.ts";
 import type { Path } from "../session/path.ts";
 
 /** Bytes and packets that passed for one peer since it was added. Inner packets, not datagrams. */
@@ -62,10 +63,14 @@ export interface DataPlane {
   setPeer(peer: string, allowedIps: readonly IpPrefix[]): void;
   /** Removes a peer: its keypairs are retired, its routes and queue dropped. */
   removePeer(peer: string): void;
+  /** How many packets wait for a keypair of this peer. */
+  queued(peer: string): number;
   /** Drops what is queued for a peer that could not be reached, and counts it. */
   dropQueue(peer: string): void;
   /** Sets this machine's own mesh addresses; only packets for them are delivered. */
   setOwnAddresses(addresses: readonly Uint8Array[]): void;
+  /** Changes how long and for how many messages keypairs may be used, those in use included. */
+  setLimits(limits: SessionLimits): void;
   /**
    * Seals one plaintext (a keepalive if empty, else control) with exactly this keypair.
    *

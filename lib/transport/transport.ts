@@ -19,6 +19,11 @@ export interface UdpPath {
   readonly local: IpAddress | undefined;
 }
 
+/** Whether a path is one of UDP. */
+export function isUdpPath(path: { readonly kind: string }): path is UdpPath {
+  return path.kind === "udp";
+}
+
 /** A bound UDP socket (or a pair of them, one per family). */
 export interface DatagramSocket {
   /** The port it is bound to. */

@@ -1,0 +1,345 @@
+/**
+ * One node of a mesh: joins sessions, data plane, peers and clock. It decides nothing of the
+ * protocol; it carries out what the session layer asks, knows where peers may be found, and wakes
+ * the session layer when its next deadline comes.
+ *
+ * What must hold: the actions of one call into the session layer are carried out before the next
+ * call; a removed peer is gone, in both directions, when `removePeer` returns.
+ *
+ * @module
+ */
+
+import type { Clock } from "../base/clock.ts";
+import type { DataPlane, DataPlaneEvents } from "../dataplane/data_plane.ts";
+import { type DropCounts, newDropCounts, sumOfDropCounts } from "../dataplane/drop_counts.ts";
+import { PortablePlane } from "../dataplane/portable.ts";
+import { type Endpoint, formatEndpoint, type IpAddress } from "../net/endpoint.ts";
+import { equalPrefixes, type IpPrefix } from "../net/ip_prefix.ts";
+import { AllowedIps } from "../route/allowed_ips.ts";
+import type { Action } from "../session/actions.ts";
+import type { SessionLimits } from "../session/limits.ts";
+import type { Path } from "../session/path.ts";
+import type { PskRing } from "../session/psk_ring.ts";
+import { Sessions } from "../session/sessions.ts";
+import { type DatagramSocket, isUdpPath, type UdpPath } from "../transport/transport.ts";
+import { DATAGRAM_TYPE } from "../wire/datagram.ts";
+import { Candidates } from "./candidates.ts";
+import {
+  DeviceError,
+  type DeviceOptions,
+  type DevicePeer,
+  type PeerStatus,
+} from "./device_options.ts";
+import { Pings } from "./pings.ts";
+import { isReachable } from "./reachable.ts";
+
+/** Paths that one handshake datagram goes out by. */
+const MAX_PATHS = 16;
+
+/** A node of a mesh. */
+export class Device {
+  readonly #clock: Clock;
+  readonly #socket: DatagramSocket;
+  readonly #sessions: Sessions;
+  readonly #plane: DataPlane;
+  readonly #options: DeviceOptions;
+  readonly #peers = new Map<string, { spec: DevicePeer; readonly candidates: Candidates }>();
+  readonly #pings: Pings;
+  readonly #drops = newDropCounts();
+  /** Peers that the data plane wants a session with, found out while actions are carried out. */
+  readonly #wanted: string[] = [];
+  #isActing = false;
+  #timer: { readonly at: number; readonly cancel: () => void } | undefined;
+  #isClosed = false;
+
+  /** Starts TUN and socket. */
+  constructor(options: DeviceOptions) {
+    this.#options = options;
+    this.#clock = options.clock;
+    this.#socket = options.socket;
+    this.#pings = new Pings(options.clock);
+    this.#sessions = new Sessions({
+      ...options.session,
+      mayHealTo: (path) => isUdpPath(path) && this.#isReachable(path.endpoint),
+    });
+    const events = this.#events();
+    this.#plane = options.plane?.(events) ?? new PortablePlane({
+      clock: options.clock,
+      tun: options.tun,
+      socket: options.socket,
+      events,
+      limits: options.session.limits,
+      ...(options.session.binding && { binding: options.session.binding }),
+      ...(options.aead && { aead: options.aead }),
+    });
+    this.#plane.setOwnAddresses(options.ownAddresses);
+  }
+
+  /** Which data plane moves the packets. */
+  get dataPlane(): { readonly kind: DataPlane["kind"]; readonly aead: string } {
+    return { kind: this.#plane.kind, aead: this.#plane.aead };
+  }
+
+  /** How often each reason made this node drop something. */
+  get drops(): DropCounts {
+    return sumOfDropCounts(this.#drops, this.#plane.drops);
+  }
+
+  /** Sets this node's mesh addresses. */
+  setOwnAddresses(addresses: readonly IpAddress[]): void {
+    this.#plane.setOwnAddresses(addresses);
+  }
+
+  /** Changes limits, those of sessions that exist included. */
+  setLimits(limits: SessionLimits): void {
+    this.#sessions.setLimits(limits);
+    this.#plane.setLimits(limits);
+    this.#arm();
+  }
+
+  /** Changes the preshared keys; sessions that exist stay. */
+  setPsks(psks: PskRing): void {
+    this.#sessions.setPsks(psks);
+  }
+
+  /**
+   * Sets all peers: adds, changes and removes. Sessions of peers that stay are not touched.
+   *
+   * @throws {OverlapError} when AllowedIPs of two of them overlap; nothing has changed then.
+   */
+  setPeers(peers: readonly DevicePeer[]): void {
+    const routes = new AllowedIps<string>();
+    for (const { nodeId, allowedIps } of peers) routes.replace(nodeId, allowedIps);
+    const staying = new Map(peers.map((peer) => [peer.nodeId, peer]));
+    for (const nodeId of [...this.#peers.keys()]) {
+      if (!staying.has(nodeId)) this.removePeer(nodeId);
+    }
+    // Prefixes may move from one peer to another, so all that change are given up first.
+    for (const [nodeId, { spec }] of this.#peers) {
+      if (!hasEqualPrefixes(spec, staying.get(nodeId)!)) this.#plane.setPeer(nodeId, []);
+    }
+    for (const peer of peers) this.upsertPeer(peer);
+  }
+
+  /**
+   * Adds a peer, or changes what is known of it.
+   *
+   * @throws {OverlapError} when its AllowedIPs overlap those of another peer; nothing has changed
+   * then.
+   */
+  upsertPeer(spec: DevicePeer): void {
+    if (this.#isClosed) return;
+    const { nodeId } = spec;
+    this.#plane.setPeer(nodeId, spec.allowedIps);
+    const known = this.#peers.get(nodeId);
+    const peer = known ?? { spec, candidates: new Candidates() };
+    peer.spec = spec;
+    this.#peers.set(nodeId, peer);
+    this.#sessions.addPeer(spec);
+    const fresh = peer.candidates.name(spec.candidates.filter((to) => this.#isReachable(to)));
+    const outstanding = this.#sessions.peer(nodeId)?.outstanding;
+    if (outstanding !== undefined) this.#sendTo(fresh, outstanding);
+    this.#arm();
+  }
+
+  /** Removes a peer: its sessions end at once in both directions. An unknown one is fine. */
+  removePeer(nodeId: string): void {
+    if (!this.#peers.delete(nodeId)) return;
+    const actions = this.#sessions.removePeer(nodeId);
+    this.#plane.removePeer(nodeId);
+    this.#act(actions);
+    this.#pings.fail(nodeId, new DeviceError("unknown-peer", `Peer ${nodeId} was removed`));
+    this.#options.onPeerChange?.(nodeId);
+  }
+
+  /** Starts a fresh handshake with each peer that has a session: this node's addresses changed. */
+  renewSessions(): void {
+    for (const nodeId of this.#peers.keys()) {
+      if (this.#sessions.peer(nodeId)?.current === undefined) continue;
+      this.#act(this.#sessions.renew(nodeId, this.#clock.now()));
+    }
+  }
+
+  /**
+   * Measures the round trip to a peer, by a sealed echo; starts a session if there is none.
+   *
+   * @param options `timeoutMs`: how long to wait. @default {5000}
+   * @returns Milliseconds.
+   * @throws {DeviceError} `unknown-peer`, `no-answer` or `closed`; as a rejection.
+   */
+  ping(nodeId: string, options: { readonly timeoutMs?: number } = {}): Promise<number> {
+    if (this.#isClosed || !this.#peers.has(nodeId)) {
+      const fault = this.#isClosed ? "closed" : "unknown-peer";
+      return Promise.reject(new DeviceError(fault, `Cannot ping ${nodeId}: ${fault}`));
+    }
+    const answer = this.#pings.wait(nodeId, options.timeoutMs ?? 5_000);
+    this.#act(this.#sessions.echo(nodeId, this.#clock.now()));
+    return answer;
+  }
+
+  /** How things stand with every peer, in the order they were added. */
+  status(): PeerStatus[] {
+    return [...this.#peers.keys()].map((nodeId) => this.#statusOf(nodeId));
+  }
+
+  /** How things stand with one peer; `undefined` for an unknown one. */
+  peerStatus(nodeId: string): PeerStatus | undefined {
+    return this.#peers.has(nodeId) ? this.#statusOf(nodeId) : undefined;
+  }
+
+  /**
+   * Sends a datagram of somebody else's making, such as a discovery ask, from the port that
+   * sessions use; copied.
+   *
+   * @param to An endpoint (the system chooses the own address) or the path of one that came.
+   * @returns `false` if it could not be sent.
+   */
+  sendDatagram(datagram: Uint8Array, to: Endpoint | UdpPath): boolean {
+    const path = "kind" in to ? to : this.#socket.path(to);
+    return !this.#isClosed && this.#plane.send(datagram, path);
+  }
+
+  /** Says bye to all peers, ends all sessions and closes TUN and socket. Safe to call twice. */
+  async close(): Promise<void> {
+    if (!this.#isClosed) {
+      this.#act(this.#sessions.stop(this.#clock.now()));
+      this.#isClosed = true;
+      this.#timer?.cancel();
+      this.#pings.failAll(new DeviceError("closed", "The device was closed"));
+    }
+    await this.#plane.close();
+  }
+
+  #events(): DataPlaneEvents {
+    const now = () => this.#clock.now();
+    return {
+      datagram: (datagram, path) => this.#receive(datagram, path),
+      wanted: (nodeId) => this.#want(nodeId),
+      confirmed: (keypair, path) => this.#act(this.#sessions.confirmed(keypair, path, now())),
+      strayed: (keypair, path) => this.#act(this.#sessions.strayed(keypair, path, now())),
+      control: (keypair, plaintext, path) =>
+        this.#act(this.#sessions.control(keypair, plaintext, path, now())),
+      failed: (error) => this.#options.onFailed?.(error),
+    };
+  }
+
+  #receive(datagram: Uint8Array, path: Path): void {
+    if (datagram[0] !== DATAGRAM_TYPE.discovery) {
+      this.#act(this.#sessions.receive(datagram, path, this.#clock.now()));
+    } else if (isUdpPath(path)) {
+      this.#options.onDiscovery?.(datagram, path);
+    }
+  }
+
+  #want(nodeId: string): void {
+    if (this.#isActing) this.#wanted.push(nodeId);
+    else this.#act(this.#sessions.initiate(nodeId, this.#clock.now()));
+  }
+
+  /** Carries out actions in order, then what came up meanwhile. */
+  #act(actions: readonly Action[]): void {
+    if (this.#isClosed) return;
+    this.#isActing = true;
+    for (const action of actions) this.#carryOut(action);
+    this.#isActing = false;
+    const next = this.#wanted.shift();
+    if (next !== undefined) this.#act(this.#sessions.initiate(next, this.#clock.now()));
+    this.#arm();
+  }
+
+  #carryOut(action: Action): void {
+    switch (action.kind) {
+      case "send":
+        return this.#send(action.peer, action.datagram, action.path);
+      case "install":
+        return this.#plane.install(action.keypair);
+      case "use":
+        this.#learn(action.keypair.peer, action.keypair.path);
+        this.#plane.use(action.keypair);
+        return this.#options.onPeerChange?.(action.keypair.peer);
+      case "retire":
+        return this.#plane.retire(action.keypair);
+      case "seal": {
+        const { keypair, plaintext, onlyIfUnused } = action;
+        if (onlyIfUnused !== true || keypair.activity.sendCounter === 0) {
+          this.#plane.seal(keypair, plaintext);
+        }
+        return;
+      }
+      case "echoed":
+        return this.#pings.answer(action.peer, action.rttMs);
+      case "left":
+        return this.#options.onPeerChange?.(action.peer);
+      case "gave-up":
+        this.#plane.dropQueue(action.peer);
+        return this.#options.onPeerChange?.(action.peer);
+      case "drop":
+        this.#drops[action.reason]++;
+    }
+  }
+
+  /** Sends a handshake datagram by one path, or wherever the peer may be. */
+  #send(nodeId: string, datagram: Uint8Array, path: Path | undefined): void {
+    if (path !== undefined) {
+      if (!this.#plane.send(datagram, path)) this.#drops["send-failed"]++;
+      return;
+    }
+    const bound = this.#sessions.peer(nodeId)?.current?.path;
+    // The own address of the bound path may be gone; then the system's choice goes there too.
+    const isSent = bound !== undefined && this.#plane.send(datagram, bound);
+    const all = this.#peers.get(nodeId)?.candidates.all() ?? [];
+    this.#sendTo(isSent ? all.filter((to) => formatEndpoint(to) !== bound.remote) : all, datagram);
+  }
+
+  #sendTo(endpoints: readonly Endpoint[], datagram: Uint8Array): void {
+    for (const endpoint of endpoints.slice(0, MAX_PATHS)) {
+      if (!this.#plane.send(datagram, this.#socket.path(endpoint))) this.#drops["send-failed"]++;
+    }
+  }
+
+  #learn(nodeId: string, path: Path | undefined): void {
+    if (path === undefined || !isUdpPath(path) || !this.#isReachable(path.endpoint)) return;
+    this.#peers.get(nodeId)?.candidates.learn(path.endpoint);
+  }
+
+  #isReachable(endpoint: Endpoint): boolean {
+    const { meshRanges, allowLoopback = false } = this.#options;
+    return isReachable(endpoint, { meshRanges, allowLoopback, families: this.#socket.families });
+  }
+
+  /** One timer, at the session layer's next deadline. */
+  #arm(): void {
+    if (this.#isClosed) return;
+    const at = this.#sessions.nextDeadlineAt(this.#clock.now());
+    if (at === this.#timer?.at) return;
+    this.#timer?.cancel();
+    this.#timer = at === Infinity ? undefined : {
+      at,
+      cancel: this.#clock.schedule(at, () => {
+        this.#timer = undefined;
+        this.#act(this.#sessions.tick(this.#clock.now()));
+      }),
+    };
+  }
+
+  #statusOf(nodeId: string): PeerStatus {
+    const session = this.#sessions.peer(nodeId);
+    const path = session?.current?.path;
+    return {
+      ...this.#plane.traffic(nodeId),
+      nodeId,
+      path: path && { kind: path.kind, remote: path.remote },
+      rttMs: session?.rttMs,
+      lastHandshakeAt: session?.lastHandshakeAt,
+      handshakes: session?.handshakes ?? 0,
+      isSilent: session?.isSilent ?? false,
+      queued: this.#plane.queued(nodeId),
+      candidates: this.#peers.get(nodeId)?.candidates.all().map(formatEndpoint) ?? [],
+    };
+  }
+}
+
+function hasEqualPrefixes(a: { allowedIps: readonly IpPrefix[] }, b: typeof a): boolean {
+  return a.allowedIps.length === b.allowedIps.length &&
+    a.allowedIps.every((prefix, i) => equalPrefixes(prefix, b.allowedIps[i]!));
+}
