@@ -27,17 +27,18 @@ export interface Slot {
 
 /** The keypairs of one peer. */
 export class KeypairSlots {
-  readonly #isOurKeySmaller: boolean;
+  /**
+   * Whether our static public key is the smaller of the two, most significant byte first: then our
+   * handshake wins where two cross.
+   */
+  readonly isOurKeySmaller: boolean;
   readonly #slots: Slot[] = [];
   #nextOrdinal = 0;
   #current: Slot | undefined;
 
-  /**
-   * @param isOurKeySmaller Whether our static public key is the smaller of the two, most
-   * significant byte first: then our handshake wins where two cross.
-   */
+  /** @param isOurKeySmaller See {@linkcode KeypairSlots.isOurKeySmaller}. */
   constructor(isOurKeySmaller: boolean) {
-    this.#isOurKeySmaller = isOurKeySmaller;
+    this.isOurKeySmaller = isOurKeySmaller;
   }
 
   /** All of them, oldest first. */
@@ -84,7 +85,7 @@ export class KeypairSlots {
     if (current === undefined) return true;
     // Crossing: "the one whose initiator has the smaller static public key … else the later one".
     if (candidate.rival === current) {
-      return candidate.keypair.isInitiator === this.#isOurKeySmaller;
+      return candidate.keypair.isInitiator === this.isOurKeySmaller;
     }
     return candidate.ordinal > current.ordinal;
   }
@@ -95,9 +96,10 @@ export class KeypairSlots {
   }
 
   /** Takes one out. */
-  remove(slot: Slot): void {
-    const at = this.#slots.indexOf(slot);
-    if (at >= 0) this.#slots.splice(at, 1);
+  remove(keypair: Keypair): void {
+    const at = this.#slots.findIndex((slot) => slot.keypair === keypair);
+    if (at < 0) return;
+    const [slot] = this.#slots.splice(at, 1) as [Slot];
     if (slot.rival !== undefined) slot.rival.rival = undefined;
     if (this.#current === slot) this.#current = undefined;
   }

@@ -52,10 +52,15 @@ export class Liveness {
     return this.#silentAt !== undefined;
   }
 
-  /** Whether somebody still waits for the answer to an echo. */
-  get hasOpenPing(): boolean {
-    for (const echo of this.#echoes.values()) if (echo.isPing) return true;
-    return false;
+  /** Whether somebody still waits for the answer to an echo; then it has to be sent again. */
+  takeOpenPings(): boolean {
+    let isOpen = false;
+    for (const [key, echo] of this.#echoes) {
+      if (!echo.isPing) continue;
+      isOpen = true;
+      this.#echoes.delete(key);
+    }
+    return isOpen;
   }
 
   /** Called when another keypair becomes current. */

@@ -16,18 +16,32 @@
  * @module
  */
 
-import type { CryptoBackend } from "../crypto/backend.ts";
-import type { KeyPair } from "../crypto/x25519.ts";
-import type { Action } from "./actions.ts";
-import type { Keypair } from "./keypair.ts";
+import { equalBytes, toHex } from "../base/bytes.ts";
+import { type CryptoBackend, NATIVE_BACKEND } from "../crypto/backend.ts";
+import { randomBytes } from "../crypto/random.ts";
+import { isLowOrderPoint, type KeyPair, X25519_LENGTH } from "../crypto/x25519.ts";
+import {
+  datagramFault,
+  decodeHandshake,
+  type Initiation,
+  type Response,
+} from "../wire/datagram.ts";
+import { decodeControl, encodeEchoReply } from "../wire/inner_control.ts";
+import type { Action, DropReason } from "./actions.ts";
+import { Answers } from "./answers.ts";
+import { readInitiation, type SessionProfile } from "./handshake_messages.ts";
+import { HealLimit } from "./heal_limit.ts";
+import { IndexTable } from "./index_table.ts";
+import { type Keypair, retireKeypair } from "./keypair.ts";
 import type { SessionLimits } from "./limits.ts";
+import { mac1Key, verifyMac1 } from "./mac.ts";
 import type { Path } from "./path.ts";
 import type { PskRing } from "./psk_ring.ts";
 import type { TimestampSource } from "./timestamp.ts";
-import type { Binding } from "./transport_keys.ts";
+import { type Binding, mayComeBy } from "./transport_keys.ts";
+import { Tunnel, type TunnelContext } from "./tunnel.ts";
 
-/** Profiles that {@linkcode Sessions} speaks. */
-export type SessionProfile = "mesh" | "allowed-peers";
+const MESH_ID_LENGTH = 16;
 
 /** What {@linkcode Sessions} needs. */
 export interface SessionsOptions {
@@ -89,54 +103,344 @@ export interface PeerSession {
   readonly outstanding: Uint8Array | undefined;
 }
 
+/** What the tunnels share, as its owner sees it. */
+type MutableContext = { -readonly [key in keyof TunnelContext]: TunnelContext[key] };
+
 /** All sessions of one node. */
 export class Sessions {
-  constructor(_options: SessionsOptions) {
-    throw new Error("not built");
+  readonly #context: MutableContext;
+  readonly #binding: Binding;
+  readonly #mayHealTo: (path: Path) => boolean;
+  readonly #ownMac1Key: Uint8Array;
+  readonly #healLimit = new HealLimit();
+  readonly #tunnels = new Map<string, Tunnel>();
+  readonly #byStaticKey = new Map<string, Tunnel>();
+  /** Those with anything to wait for: an idle peer is in no loop. */
+  readonly #active = new Set<Tunnel>();
+
+  /**
+   * Starts without peers.
+   *
+   * @throws {RangeError} when the PSKs do not go with the profile, or the mesh id is not 16 bytes.
+   */
+  constructor(options: SessionsOptions) {
+    const { profile, meshId, staticKey, psks } = options;
+    if (meshId.length !== MESH_ID_LENGTH) {
+      throw new RangeError(`Cannot start sessions: mesh id must be ${MESH_ID_LENGTH} bytes`);
+    }
+    if ((psks === undefined) === (profile === "mesh")) {
+      throw new RangeError(
+        `Cannot start sessions: profile ${profile} ${psks ? "has no" : "needs a"} preshared key`,
+      );
+    }
+    const crypto = options.crypto ?? NATIVE_BACKEND;
+    const random = options.random ?? randomBytes;
+    this.#context = {
+      profile,
+      meshId,
+      staticKey,
+      psks,
+      crypto,
+      random,
+      limits: options.limits,
+      timestamps: options.timestamps,
+      indices: new IndexTable(random),
+      answers: new Answers(),
+    };
+    this.#binding = options.binding ?? "strict";
+    this.#mayHealTo = options.mayHealTo ?? (() => true);
+    this.#ownMac1Key = mac1Key(crypto, staticKey.publicKey);
   }
-  addPeer(_peer: SessionPeer): void {
-    throw new Error("not built");
+
+  /**
+   * Adds a peer, or sets the options of one that is there.
+   *
+   * @throws {RangeError} when the key is not 32 bytes, our own, of low order, or another peer's.
+   */
+  addPeer(peer: SessionPeer): void {
+    const { nodeId, persistentKeepalive = false } = peer;
+    let tunnel = this.#tunnels.get(nodeId);
+    if (tunnel === undefined || !equalBytes(tunnel.staticKey, peer.staticKey)) {
+      this.#refuseKey(peer);
+      const staticKey = Uint8Array.from(peer.staticKey);
+      const to = { nodeId, staticKey, mac1Key: mac1Key(this.#context.crypto, staticKey) };
+      tunnel = new Tunnel(to, this.#context);
+      this.#tunnels.set(nodeId, tunnel);
+      this.#byStaticKey.set(toHex(staticKey), tunnel);
+    }
+    tunnel.persistentKeepalive = persistentKeepalive;
+    if (persistentKeepalive) this.#active.add(tunnel);
   }
-  removePeer(_nodeId: string): Action[] {
-    throw new Error("not built");
+
+  /**
+   * Ends what there is with a peer and takes nothing from it any more. Its keys are wiped when this
+   * returns; the actions tell the data plane.
+   */
+  removePeer(nodeId: string): Action[] {
+    const tunnel = this.#tunnels.get(nodeId);
+    if (tunnel === undefined) return [];
+    // "swap the table, then kill"
+    this.#tunnels.delete(nodeId);
+    this.#byStaticKey.delete(toHex(tunnel.staticKey));
+    this.#active.delete(tunnel);
+    this.#healLimit.forget(nodeId);
+    const out: Action[] = [];
+    tunnel.end(out);
+    return out;
   }
-  initiate(_nodeId: string, _now: number): Action[] {
-    throw new Error("not built");
+
+  /**
+   * Called when a packet waits for a peer: starts a handshake unless there is a session that can be
+   * used, or one is under way.
+   */
+  initiate(nodeId: string, now: number): Action[] {
+    return this.#with(nodeId, (tunnel, out) => tunnel.want(now, out));
   }
-  renew(_nodeId: string, _now: number, _path?: Path): Action[] {
-    throw new Error("not built");
+
+  /**
+   * Starts a handshake whatever there is, in place of one under way: a better path appeared, or the
+   * own address changed.
+   *
+   * @param path Over this path alone; left out: over every candidate.
+   */
+  renew(nodeId: string, now: number, path?: Path): Action[] {
+    return this.#with(nodeId, (tunnel, out) => tunnel.handshake(now, out, path));
   }
-  receive(_datagram: Uint8Array, _path: Path, _now: number): Action[] {
-    throw new Error("not built");
+
+  /**
+   * Called with every datagram that the data plane does not take itself and that is not discovery.
+   * Never throws for what came from outside.
+   *
+   * The order is that of docs/protocol.md §4: nothing is allocated and no Diffie-Hellman done for a
+   * stranger before step 5.
+   *
+   * @param datagram Borrowed.
+   */
+  receive(datagram: Uint8Array, path: Path, now: number): Action[] {
+    // 1. Type, exact length, version, profile enabled.
+    const message = decodeHandshake(datagram);
+    if (message === undefined) return dropped(datagramFault(datagram));
+    if (message.profile !== this.#context.profile) return dropped("unknown-profile");
+    // Nobody answers with cookies yet, and no profile of ours has three messages.
+    if (message.kind === "cookie" || message.kind === "third") return dropped("unknown-type");
+    // 2. mac1.
+    if (!verifyMac1(this.#context.crypto, this.#ownMac1Key, message)) return dropped("bad-mac1");
+    return message.kind === "initiation"
+      ? this.#receiveInitiation(message, path, now)
+      : this.#receiveResponse(message, path, now);
   }
-  confirmed(_keypair: Keypair, _path: Path, _now: number): Action[] {
-    throw new Error("not built");
+
+  /**
+   * Called when the first data of an unconfirmed keypair authenticated. Afterwards the keypair is
+   * confirmed, or else retired: only in the first case is anything delivered.
+   */
+  confirmed(keypair: Keypair, path: Path, now: number): Action[] {
+    const tunnel = this.#tunnels.get(keypair.peer);
+    const slot = tunnel?.slots.slotOf(keypair);
+    // The peer may have been removed since the initiation was answered.
+    if (tunnel === undefined || slot === undefined) {
+      retireKeypair(keypair);
+      return [{ kind: "retire", keypair }, { kind: "drop", reason: "unknown-index" }];
+    }
+    if (keypair.isConfirmed) return [];
+    if (!mayComeBy(keypair, path, this.#binding)) return dropped("wrong-path");
+    const out: Action[] = [];
+    tunnel.confirm(slot, path, now, out);
+    this.#active.add(tunnel);
+    return out;
   }
-  strayed(_keypair: Keypair, _path: Path, _now: number): Action[] {
-    throw new Error("not built");
+
+  /**
+   * Called when data for a current keypair, ahead of its counter, came by a path it is not bound
+   * to: perhaps a NAT gave the peer another address. A handshake finds out.
+   */
+  strayed(keypair: Keypair, path: Path, now: number): Action[] {
+    const tunnel = this.#tunnels.get(keypair.peer);
+    if (tunnel === undefined || tunnel.slots.current?.keypair !== keypair) return [];
+    if (this.#binding !== "strict" || keypair.path?.key === path.key) return [];
+    if (!this.#mayHealTo(path)) return [];
+    if (!this.#healLimit.take(tunnel.nodeId, now)) return dropped("rate-limited");
+    const out: Action[] = [];
+    tunnel.heal(path, keypair.path, now, out);
+    this.#active.add(tunnel);
+    return out;
   }
-  control(_keypair: Keypair, _plaintext: Uint8Array, _path: Path, _now: number): Action[] {
-    throw new Error("not built");
+
+  /**
+   * Called with every authentic control plaintext.
+   *
+   * @param plaintext Borrowed.
+   */
+  control(keypair: Keypair, plaintext: Uint8Array, path: Path, now: number): Action[] {
+    const tunnel = this.#tunnels.get(keypair.peer);
+    const slot = tunnel?.slots.slotOf(keypair);
+    if (tunnel === undefined || slot === undefined) return dropped("unknown-index");
+    const control = decodeControl(plaintext);
+    switch (control?.kind) {
+      case undefined:
+        return dropped("bad-plaintext");
+      case "unknown":
+        return dropped("unknown-control-kind");
+      case "path-report":
+        return [];
+      case "echo": {
+        // "Every echo is answered at once, on the keypair it came by."
+        const reply = encodeEchoReply(control.id, Math.min(control.length, 0xffff));
+        return [{ kind: "seal", keypair, plaintext: reply }];
+      }
+      case "echo-reply": {
+        const answer = tunnel.liveness.echoAnswered(control.id, now);
+        if (answer === undefined || !answer.isPing) return [];
+        return [{ kind: "echoed", peer: tunnel.nodeId, rttMs: answer.rttMs, path }];
+      }
+      case "bye": {
+        const out: Action[] = [];
+        tunnel.leave(slot, now, out);
+        return out;
+      }
+    }
   }
-  echo(_nodeId: string, _now: number): Action[] {
-    throw new Error("not built");
+
+  /** Asks a peer for a sign of life, by a new session if there is none; `echoed` brings it. */
+  echo(nodeId: string, now: number): Action[] {
+    return this.#with(nodeId, (tunnel, out) => tunnel.ping(now, out));
   }
-  stop(_now: number): Action[] {
-    throw new Error("not built");
+
+  /** Tells all peers that their sessions are over; afterwards {@linkcode stop}. */
+  goodbye(now: number): Action[] {
+    const out: Action[] = [];
+    for (const tunnel of this.#active) tunnel.bye(now, out);
+    return out;
   }
-  tick(_now: number): Action[] {
-    throw new Error("not built");
+
+  /** Ends all sessions and forgets all peers. */
+  stop(): Action[] {
+    return [...this.#tunnels.keys()].flatMap((nodeId) => this.removePeer(nodeId));
   }
-  nextDeadlineAt(_now: number): number {
-    throw new Error("not built");
+
+  /** Does what is due by the clock. Harmless to call at any time. */
+  tick(now: number): Action[] {
+    const out: Action[] = [];
+    for (const tunnel of this.#active) {
+      if (tunnel.nextDeadlineAt(now) <= now) tunnel.tick(now, out);
+      if (tunnel.nextDeadlineAt(now) === Infinity) this.#active.delete(tunnel);
+    }
+    return out;
   }
-  setLimits(_limits: SessionLimits): void {
-    throw new Error("not built");
+
+  /**
+   * When {@linkcode tick} has to be called next. Ask again after every call: what happens moves it.
+   *
+   * @returns A moment, perhaps past; `Infinity` if every peer is idle.
+   */
+  nextDeadlineAt(now: number): number {
+    let at = Infinity;
+    for (const tunnel of this.#active) at = Math.min(at, tunnel.nextDeadlineAt(now));
+    return at;
   }
-  setPsks(_psks: PskRing): void {
-    throw new Error("not built");
+
+  /** Sets other limits; they hold for the keypairs that there are, too. */
+  setLimits(limits: SessionLimits): void {
+    this.#context.limits = limits;
   }
-  peer(_nodeId: string): PeerSession | undefined {
-    throw new Error("not built");
+
+  /**
+   * Sets other preshared keys. Handshakes from here on use them; sessions stay.
+   *
+   * @throws {RangeError} when the profile has none.
+   */
+  setPsks(psks: PskRing): void {
+    if (this.#context.psks === undefined) {
+      throw new RangeError(`Cannot set PSKs: profile ${this.#context.profile} has none`);
+    }
+    this.#context.psks = psks;
   }
+
+  /** What there is with a peer; `undefined` for an unknown one. */
+  peer(nodeId: string): PeerSession | undefined {
+    const tunnel = this.#tunnels.get(nodeId);
+    if (tunnel === undefined) return undefined;
+    return {
+      current: tunnel.slots.current?.keypair,
+      keypairs: tunnel.slots.all.map((slot) => slot.keypair),
+      lastHandshakeAt: tunnel.lastHandshakeAt,
+      handshakes: tunnel.handshakes,
+      rttMs: tunnel.liveness.rttMs,
+      isSilent: tunnel.liveness.isSilent,
+      outstanding: tunnel.outstanding,
+    };
+  }
+
+  #receiveInitiation(initiation: Initiation, path: Path, now: number): Action[] {
+    const { answers } = this.#context;
+    // 2a. An initiation answered just now gets the same response again.
+    // `allowed-peers` has a fresh ephemeral key in every response, and one path: the first.
+    if (this.#context.profile === "mesh") {
+      const answer = answers.repeat(initiation, path, now);
+      if (answer === "rate-limited") return dropped(answer);
+      if (answer !== undefined) {
+        const { keypair, paths, response: datagram, peer } = answer;
+        // "after confirmation they no longer change the binding"
+        if (!keypair.isConfirmed) keypair.unconfirmedPaths = [...paths];
+        return [{ kind: "send", peer, datagram, path }];
+      }
+    }
+    // 3. and 4.: the Diffie-Hellman budget, cookies and the limit per source have their place here;
+    // "one unconfirmed keypair per peer" is kept in Tunnel.answer().
+    // 5. `es`, static key. 6. Authorisation. 7. `ss`, payload. 8. Timestamp.
+    const read = readInitiation(
+      this.#context,
+      initiation,
+      (staticKey) => this.#byStaticKey.get(toHex(staticKey)),
+      (tunnel, timestamp) => tunnel.isFresh(timestamp),
+    );
+    if (typeof read === "string") return dropped(read);
+    // 9. Message 2. 10. An unconfirmed keypair.
+    const out: Action[] = [];
+    read.peer.answer(read, initiation, path, now, out);
+    this.#active.add(read.peer);
+    return out;
+  }
+
+  #receiveResponse(response: Response, path: Path, now: number): Action[] {
+    const tunnel = this.#context.indices.get(response.receiverIndex);
+    if (tunnel === undefined) return dropped("no-handshake-outstanding");
+    const out: Action[] = [];
+    tunnel.complete(response, path, now, out);
+    this.#active.add(tunnel);
+    return out;
+  }
+
+  #refuseKey({ nodeId, staticKey }: SessionPeer): void {
+    const name = `peer ${nodeId.slice(0, 8)}`;
+    if (staticKey.length !== X25519_LENGTH) {
+      throw new RangeError(`Cannot add ${name}: its key must be ${X25519_LENGTH} bytes`);
+    }
+    if (equalBytes(staticKey, this.#context.staticKey.publicKey)) {
+      throw new RangeError(`Cannot add ${name}: it has the key of this node itself`);
+    }
+    if (isLowOrderPoint(staticKey)) {
+      throw new RangeError(`Cannot add ${name}: its key is a point of low order`);
+    }
+    const other = this.#byStaticKey.get(toHex(staticKey))?.nodeId;
+    if (other !== undefined) {
+      throw new RangeError(`Cannot add ${name}: it has the key of peer ${other.slice(0, 8)}`);
+    }
+    if (this.#tunnels.has(nodeId)) {
+      throw new RangeError(`Cannot add ${name}: it is there with another key`);
+    }
+  }
+
+  #with(nodeId: string, act: (tunnel: Tunnel, out: Action[]) => void): Action[] {
+    const tunnel = this.#tunnels.get(nodeId);
+    const out: Action[] = [];
+    if (tunnel === undefined) return out;
+    act(tunnel, out);
+    this.#active.add(tunnel);
+    return out;
+  }
+}
+
+function dropped(reason: DropReason): Action[] {
+  return [{ kind: "drop", reason }];
 }
