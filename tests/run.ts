@@ -20,7 +20,7 @@ const frozen = isCi ? ["--frozen"] : [];
 const PURE = ["base", "crypto", "mesh", "net", "noise", "route", "session", "token", "wire"];
 
 /** Folders of tests/ that have a step of their own, or hold no tests. */
-const APART = ["bench", "e2e", "fakes", "lab"];
+const APART = ["bench", "e2e", "fakes"];
 
 /** The steps, in the order in which they run. */
 const STEPS: Record<string, () => Promise<Outcome>> = {

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { callControlSocket } from "../../lib/agent/control_socket.ts";
 import type { Status, StatusPeer } from "../../lib/cli/status_text.ts";
 import { type Host, Lab } from "../lab/namespaces.ts";
 import { type Background, eventually, type Finished, type RunOptions } from "../lab/processes.ts";
@@ -85,9 +86,15 @@ export class Node {
     return this.askJson<Status>("status");
   }
 
+  /** The same without a process for the question, for asking often. */
+  async glance(): Promise<Status> {
+    const folder = this.args[0] === "coordinator" ? `${this.state}/member` : this.state;
+    return await callControlSocket(folder, "agent.sock", "status") as Status;
+  }
+
   /** What it says of one peer, by name. @throws {Error} If it does not know the peer. */
   async peer(name: string): Promise<StatusPeer> {
-    const found = (await this.status()).peers.find((peer) => peer.name === name);
+    const found = (await this.glance()).peers.find((peer) => peer.name === name);
     if (!found) throw new Error(`${this.host.name} knows no peer "${name}"`);
     return found;
   }
@@ -187,7 +194,7 @@ export class Mesh implements AsyncDisposable {
     const others = this.nodes.length - 1;
     for (const node of this.nodes) {
       await eventually(`${node.host.name} sees ${others} peers online`, async () => {
-        const { coordinator, peers } = await node.status();
+        const { coordinator, peers } = await node.glance();
         return coordinator.connected && peers.filter((peer) => peer.online).length === others;
       }, timeoutMs);
     }
@@ -208,4 +215,16 @@ export function logsOf(nodes: readonly Node[]): string {
   return nodes.map((node) =>
     `--- ${node.host.name}\n${node.process?.stdout ?? ""}${node.process?.stderr ?? ""}`
   ).join("\n");
+}
+
+/**
+ * Prints a measured figure, for tests/ACCEPTANCE.md.
+ *
+ * @param what What was measured.
+ * @param value The figure.
+ * @param unit Its unit.
+ */
+export function figure(what: string, value: number, unit: string): void {
+  const text = `figure: ${what}: ${Number(value.toPrecision(4))} ${unit}\n`;
+  Deno.stdout.writeSync(new TextEncoder().encode(text));
 }
