@@ -11,11 +11,10 @@
 import { addressText, prefixText } from "./address_text.ts";
 import { ERRNO, SyscallError } from "./errno.ts";
 import { AF, SOCK, SOCKET_OPTION } from "./layout.ts";
-import { check, libc } from "./libc.ts";
+import { check, errno, libc } from "./libc.ts";
 import { Mem } from "./memory.ts";
 import {
   ATTRIBUTE,
-  Attributes,
   NESTED,
   nestedAttribute,
   type NetlinkMessage,
@@ -25,6 +24,18 @@ import {
   readMessages,
   RTM,
 } from "./netlink_message.ts";
+import {
+  type InterfaceAddress,
+  type Link,
+  type Prefix,
+  readAddress,
+  readLink,
+  readRoute,
+  type Route,
+  SCOPE_NUMBER,
+} from "./netlink_tables.ts";
+
+export type { InterfaceAddress, Link, Prefix, Route, Scope } from "./netlink_tables.ts";
 
 /** The number in `ip route`'s "proto" column that marks routes as ours. */
 export const ROUTE_PROTOCOL = 117;
@@ -37,84 +48,17 @@ const TABLE_UNSPEC = 0;
 const TABLE_MAIN = 254;
 const ADDR_GEN_MODE_NONE = 1;
 const IFA_F_NODAD = 0x02;
-const IFA_F_TEMPORARY = 0x01;
-const IFA_F_DADFAILED = 0x08;
-const IFA_F_DEPRECATED = 0x20;
-const IFA_F_TENTATIVE = 0x40;
-const IFA_F_PERMANENT = 0x80;
-const PRIVILEGE = "run as root or with CAP_NET_ADMIN";
 
-/** An address with a prefix length. */
-export interface Prefix {
-  /** 4 or 16 bytes. */
-  readonly address: Uint8Array;
-  /** 0 to 32 or 128. */
-  readonly length: number;
-}
-
-/** How far an address or route reaches. */
-export type Scope = "global" | "site" | "link" | "host" | "nowhere";
-
-const SCOPES: readonly [number, Scope][] = [
-  [0, "global"],
-  [200, "site"],
-  [253, "link"],
-  [254, "host"],
-  [255, "nowhere"],
-];
-const SCOPE_NUMBER = { global: 0, site: 200, link: 253, host: 254, nowhere: 255 } as const;
-
-/** A network interface. */
-export interface Link {
-  /** Its number, from 1. */
-  readonly index: number;
-  /** Such as `eth0`. */
-  readonly name: string;
-  /** In bytes. */
-  readonly mtu: number;
-  /** Administratively up. */
-  readonly isUp: boolean;
-  /** Such as `tun`, `veth` or `bridge`; `undefined` for hardware and loopback. */
-  readonly kind: string | undefined;
-}
-
-/** An own address. */
-export interface InterfaceAddress extends Prefix {
-  /** Which interface has it. */
-  readonly interfaceIndex: number;
-  /** How far it reaches. */
-  readonly scope: Scope;
-  /** Duplicate address detection is not done (or found one): cannot be used yet (or ever). */
-  readonly isTentative: boolean;
-  /** Still answers, but is not to be chosen any more. */
-  readonly isDeprecated: boolean;
-  /** A privacy address that changes from day to day. */
-  readonly isTemporary: boolean;
-  /** Set by hand, so without a lifetime. */
-  readonly isPermanent: boolean;
-}
-
-/** A route as the kernel has it. */
-export interface Route {
-  /** Where it leads; length 0 is the default route. */
-  readonly destination: Prefix;
-  /** Through which interface; `undefined` for several next hops and for unreachable ones. */
-  readonly interfaceIndex: number | undefined;
-  /** The next hop, if there is one. */
-  readonly gateway: Uint8Array | undefined;
-  /** The source address chosen for it. */
-  readonly preferredSource: Uint8Array | undefined;
-  /** 254 is main, 255 local. */
-  readonly table: number;
-  /** Who installed it: 2 kernel, 3 boot, 4 static, {@linkcode ROUTE_PROTOCOL} we. */
-  readonly protocol: number;
-  /** Lower wins. */
-  readonly metric: number;
-  /** 1 unicast, 2 local, 3 broadcast, 7 unreachable … */
-  readonly type: number;
-  /** How far it reaches. */
-  readonly scope: Scope;
-}
+const REMEDY: Readonly<Record<number, string>> = {
+  [ERRNO.EPERM]: "run as root or with CAP_NET_ADMIN",
+};
+/** What RTM_GETROUTE says where there is no way. */
+const NO_WAY: ReadonlySet<number> = new Set([
+  ERRNO.ENETUNREACH,
+  ERRNO.EHOSTUNREACH,
+  ERRNO.EACCES, // a "prohibit" route
+  ERRNO.EINVAL, // a "blackhole" route
+]);
 
 /** A route to install or remove. */
 export interface RouteRequest {
@@ -153,7 +97,7 @@ export class Netlink implements Disposable {
   /** All interfaces, in the order of their numbers. */
   links(): Link[] {
     const request = new NetlinkRequest(RTM.GETLINK, NLM_F.DUMP, linkBody(0));
-    return this.#dump(request, "list network interfaces", readLink);
+    return this.#dump(request, () => "list network interfaces", readLink);
   }
 
   /**
@@ -191,13 +135,13 @@ export class Netlink implements Disposable {
       request.attribute(ATTRIBUTE.IFLA_AF_SPEC | NESTED, families);
     }
     const wanted = Object.entries(change).map(([key, value]) => `${key}=${value}`).join(" ");
-    this.#act(request, `set ${wanted} on interface ${this.#nameOf(index)}`);
+    this.#exchange(request, () => `set ${wanted} on interface ${this.#nameOf(index)}`);
   }
 
   /** All own addresses, of both families. */
   addresses(): InterfaceAddress[] {
     const request = new NetlinkRequest(RTM.GETADDR, NLM_F.DUMP, new Uint8Array(8));
-    return this.#dump(request, "list addresses", readAddress);
+    return this.#dump(request, () => "list addresses", readAddress);
   }
 
   /**
@@ -223,7 +167,7 @@ export class Netlink implements Disposable {
   routes(): Route[] {
     return [AF.INET, AF.INET6].flatMap((family) => {
       const request = new NetlinkRequest(RTM.GETROUTE, NLM_F.DUMP, routeBody({ family }));
-      return this.#dump(request, "list routes", readRoute);
+      return this.#dump(request, () => "list routes", readRoute);
     });
   }
 
@@ -258,7 +202,10 @@ export class Netlink implements Disposable {
     const request = new NetlinkRequest(RTM.GETROUTE, 0, body)
       .attribute(ATTRIBUTE.RTA_DST, destination);
     try {
-      const found = this.#exchange(request, `look up the route to ${addressText(destination)}`);
+      const found = this.#exchange(
+        request,
+        () => `look up the route to ${addressText(destination)}`,
+      );
       return found.length === 0 ? undefined : readRoute(found[0]!);
     } catch (error) {
       if (error instanceof SyscallError && NO_WAY.has(error.errno)) return undefined;
@@ -285,7 +232,10 @@ export class Netlink implements Disposable {
     const request = new NetlinkRequest(type, flags, body)
       .attribute(ATTRIBUTE.IFA_LOCAL, prefix.address)
       .attribute(ATTRIBUTE.IFA_ADDRESS, prefix.address);
-    this.#act(request, `${verb} ${prefixText(prefix)} on interface ${this.#nameOf(index)}`);
+    this.#exchange(
+      request,
+      () => `${verb} ${prefixText(prefix)} on interface ${this.#nameOf(index)}`,
+    );
   }
 
   #route(type: number, flags: number, route: RouteRequest, verb: string): void {
@@ -296,18 +246,16 @@ export class Netlink implements Disposable {
       .attributeU32(ATTRIBUTE.RTA_OIF, route.interfaceIndex);
     if (route.preferredSource) request.attribute(ATTRIBUTE.RTA_PREFSRC, route.preferredSource);
     if (route.metric) request.attributeU32(ATTRIBUTE.RTA_PRIORITY, route.metric);
-    const where = `on interface ${this.#nameOf(route.interfaceIndex)}`;
-    this.#act(request, `${verb} ${prefixText(route.destination)} ${where}`);
-  }
-
-  #act(request: NetlinkRequest, attempt: string): void {
-    this.#exchange(request, attempt);
+    this.#exchange(request, () => {
+      const where = `on interface ${this.#nameOf(route.interfaceIndex)}`;
+      return `${verb} ${prefixText(route.destination)} ${where}`;
+    });
   }
 
   /** Reads a whole table, again if it changed meanwhile. */
   #dump<T>(
     request: NetlinkRequest,
-    attempt: string,
+    attempt: () => string,
     read: (message: NetlinkMessage) => T | undefined,
   ): T[] {
     let messages: NetlinkMessage[];
@@ -320,29 +268,34 @@ export class Netlink implements Disposable {
     return messages.map(read).filter((item) => item !== undefined);
   }
 
-  /** Sends a request and reads until its end: an acknowledgement, an error, or all parts. */
-  #exchange(request: NetlinkRequest, attempt: string): NetlinkMessage[] {
+  /**
+   * Sends a request and reads until its end: an acknowledgement, an error, or all parts.
+   *
+   * @param attempt Called only on failure, since it may ask for an interface's name.
+   */
+  #exchange(request: NetlinkRequest, attempt: () => string): NetlinkMessage[] {
     if (this.#isClosed) throw new TypeError("the netlink socket is closed");
     const sequence = this.#sequence = (this.#sequence + 1) >>> 0;
     const bytes = request.finish(sequence);
     // Safety: the request is read before the call returns.
-    check(libc.sendBuffer(this.#fd, bytes, bytes.length, 0), attempt);
+    if (libc.sendBuffer(this.#fd, bytes, bytes.length, 0) < 0) throw failure(errno(), attempt);
     const answers: NetlinkMessage[] = [];
     for (;;) {
       // Safety: the kernel writes at most RECEIVE_BYTES into a field of this object.
       const length = libc.recv(this.#fd, this.#bufferPointer, RECEIVE_BYTES, 0);
+      if (length < 0) throw failure(errno(), attempt);
       // Copied, since answers of several reads are held at once.
-      const answer = this.#buffer.u8.slice(0, check(length, attempt));
+      const answer = this.#buffer.u8.slice(0, length);
       for (const message of readMessages(answer)) {
         if (message.sequence !== sequence) continue; // left over from a request that threw
         if (message.type === NLMSG.ERROR || message.type === NLMSG.DONE) {
           const code = message.body.byteLength >= 4 ? -message.body.getInt32(0, true) : 0;
-          if (code > 0) throw new SyscallError(attempt, code, REMEDY[code]);
+          if (code > 0) throw failure(code, attempt);
           return answers;
         }
         answers.push(message);
         // A single look-up is answered by one message and nothing after it.
-        if ((message.flags & NLM_F_MULTI) === 0) return answers;
+        if ((message.flags & NLM_F.MULTI) === 0) return answers;
       }
     }
   }
@@ -354,15 +307,9 @@ export class Netlink implements Disposable {
   }
 }
 
-const NLM_F_MULTI = 2;
-const REMEDY: Readonly<Record<number, string>> = { [ERRNO.EPERM]: PRIVILEGE };
-/** What RTM_GETROUTE says where there is no way. */
-const NO_WAY: ReadonlySet<number> = new Set([
-  ERRNO.ENETUNREACH,
-  ERRNO.EHOSTUNREACH,
-  ERRNO.EACCES, // a "prohibit" route
-  ERRNO.EINVAL, // a "blackhole" route
-]);
+function failure(code: number, attempt: () => string): SyscallError {
+  return new SyscallError(attempt(), code, REMEDY[code]);
+}
 
 function familyOf(address: Uint8Array): number {
   if (address.length === 4) return AF.INET;
@@ -391,62 +338,4 @@ function routeBody(
     body[7] = 1; // RTN_UNICAST
   }
   return body;
-}
-
-function scopeOf(number: number): Scope {
-  return SCOPES.find(([value]) => value === number)?.[1] ?? "global";
-}
-
-function readLink(message: NetlinkMessage): Link | undefined {
-  const { body } = message;
-  if (message.type !== RTM.NEWLINK || body.byteLength < 16) return undefined;
-  const attributes = new Attributes(body, 16);
-  return {
-    index: body.getInt32(4, true),
-    name: attributes.text(ATTRIBUTE.IFLA_IFNAME) ?? "",
-    mtu: attributes.u32(ATTRIBUTE.IFLA_MTU) ?? 0,
-    isUp: (body.getUint32(8, true) & IFF_UP) !== 0,
-    kind: attributes.nested(ATTRIBUTE.IFLA_LINKINFO)?.text(ATTRIBUTE.IFLA_INFO_KIND),
-  };
-}
-
-function readAddress(message: NetlinkMessage): InterfaceAddress | undefined {
-  const { body } = message;
-  if (message.type !== RTM.NEWADDR || body.byteLength < 8) return undefined;
-  const attributes = new Attributes(body, 8);
-  // On a point-to-point link IFA_ADDRESS is the other end's, IFA_LOCAL always our own.
-  const address = attributes.bytes(ATTRIBUTE.IFA_LOCAL) ?? attributes.bytes(ATTRIBUTE.IFA_ADDRESS);
-  if (address === undefined) return undefined;
-  const flags = attributes.u32(ATTRIBUTE.IFA_FLAGS) ?? body.getUint8(2);
-  return {
-    address,
-    length: body.getUint8(1),
-    interfaceIndex: body.getUint32(4, true),
-    scope: scopeOf(body.getUint8(3)),
-    isTentative: (flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED)) !== 0,
-    isDeprecated: (flags & IFA_F_DEPRECATED) !== 0,
-    isTemporary: (flags & IFA_F_TEMPORARY) !== 0,
-    isPermanent: (flags & IFA_F_PERMANENT) !== 0,
-  };
-}
-
-function readRoute(message: NetlinkMessage): Route | undefined {
-  const { body } = message;
-  if (message.type !== RTM.NEWROUTE || body.byteLength < 12) return undefined;
-  const attributes = new Attributes(body, 12);
-  const addressLength = body.getUint8(0) === AF.INET ? 4 : 16;
-  return {
-    destination: {
-      address: attributes.bytes(ATTRIBUTE.RTA_DST) ?? new Uint8Array(addressLength),
-      length: body.getUint8(1),
-    },
-    interfaceIndex: attributes.u32(ATTRIBUTE.RTA_OIF),
-    gateway: attributes.bytes(ATTRIBUTE.RTA_GATEWAY),
-    preferredSource: attributes.bytes(ATTRIBUTE.RTA_PREFSRC),
-    table: attributes.u32(ATTRIBUTE.RTA_TABLE) ?? body.getUint8(4),
-    protocol: body.getUint8(5),
-    metric: attributes.u32(ATTRIBUTE.RTA_PRIORITY) ?? 0,
-    type: body.getUint8(7),
-    scope: scopeOf(body.getUint8(6)),
-  };
 }

@@ -35,6 +35,7 @@ export const NLMSG = { ERROR: 2, DONE: 3 } as const;
 /** Message flags. */
 export const NLM_F = {
   REQUEST: 1,
+  MULTI: 2,
   ACK: 4,
   DUMP_INTR: 0x10,
   DUMP: 0x300,
