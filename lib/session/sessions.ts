@@ -306,16 +306,20 @@ export class Sessions {
     return this.#with(nodeId, (tunnel, out) => tunnel.ping(now, out));
   }
 
-  /** Tells all peers that their sessions are over; afterwards {@linkcode stop}. */
-  goodbye(now: number): Action[] {
+  /**
+   * Tells all peers that their sessions are over, ends them and forgets the peers. Here the keys are
+   * wiped by the data plane, when it carries out `retire`: it needs them for the last datagram.
+   */
+  stop(now: number): Action[] {
     const out: Action[] = [];
-    for (const tunnel of this.#active) tunnel.bye(now, out);
+    for (const tunnel of this.#tunnels.values()) {
+      tunnel.bye(now, out);
+      tunnel.end(out, "by-data-plane");
+    }
+    this.#tunnels.clear();
+    this.#byStaticKey.clear();
+    this.#active.clear();
     return out;
-  }
-
-  /** Ends all sessions and forgets all peers. */
-  stop(): Action[] {
-    return [...this.#tunnels.keys()].flatMap((nodeId) => this.removePeer(nodeId));
   }
 
   /** Does what is due by the clock. Harmless to call at any time. */

@@ -269,17 +269,21 @@ export class Tunnel {
   }
 
   /** Ends everything at once, in both directions. */
-  end(out: Action[]): void {
+  end(out: Action[], wipe: "at-once" | "by-data-plane" = "at-once"): void {
     this.#abandon();
-    for (const slot of [...this.slots.all]) this.retire(slot, out);
+    for (const slot of [...this.slots.all]) this.retire(slot, out, wipe);
     this.#context.answers.forget(this.nodeId);
   }
 
   /** Takes a keypair out of use for good, from this moment on. */
-  retire({ keypair }: Slot, out: Action[]): void {
+  retire(
+    { keypair }: Slot,
+    out: Action[],
+    wipe: "at-once" | "by-data-plane" = "at-once",
+  ): void {
     this.slots.remove(keypair);
     this.#context.indices.free(keypair.localIndex);
-    retireKeypair(keypair);
+    if (wipe === "at-once") retireKeypair(keypair);
     out.push({ kind: "retire", keypair });
   }
 
