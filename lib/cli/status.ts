@@ -5,11 +5,12 @@
  */
 
 import type { Command } from "commander";
+import type { AgentStatus } from "../agent/status.ts";
 import { AGENT_STATE_FOLDER } from "../config/paths.ts";
 import { askNode } from "./ask.ts";
 import { type CommonOptions, withCommonOptions } from "./options.ts";
 import { print, printJson } from "./output.ts";
-import { formatStatus, type Status } from "./status_text.ts";
+import { formatStatus } from "./status_text.ts";
 
 /** Declares the command. */
 export function defineStatus(command: Command): void {
@@ -23,7 +24,7 @@ Examples:
   tunnelmesh status --json --state /var/lib/tunnelmesh-second`,
     )
     .action(async (options: CommonOptions) => {
-      const status = await askNode<Status>(options.state, "status");
+      const status = await askNode<AgentStatus>(options.state, "status");
       if (options.json) printJson(status);
       else print(formatStatus(status, Date.now()));
     });

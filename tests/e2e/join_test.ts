@@ -9,7 +9,7 @@
  */
 
 import { deepStrictEqual, match, notStrictEqual, ok, strictEqual } from "node:assert/strict";
-import type { Status } from "../../lib/cli/status_text.ts";
+import type { AgentStatus } from "../../lib/agent/status.ts";
 import { pings } from "../lab/namespaces.ts";
 import { must } from "../lab/processes.ts";
 import { Mesh, Node } from "./mesh.ts";
@@ -17,13 +17,13 @@ import { Mesh, Node } from "./mesh.ts";
 Deno.test("five agents join, and every node pings every other in both families", async () => {
   await using mesh = await Mesh.create({ agents: ["a", "b", "c", "d", "e"] });
   const statuses = await Promise.all(mesh.nodes.map((node) => node.status()));
-  const addresses = statuses.flatMap(({ addresses }) => [addresses.ipv4!, addresses.ipv6!]);
+  const addresses = statuses.flatMap(({ addresses }) => [addresses.ipv4, addresses.ipv6]);
   strictEqual(new Set(addresses).size, 12, "addresses are unique");
   await Promise.all(mesh.nodes.map(async (node, from) => {
     for (const [to, { addresses }] of statuses.entries()) {
       if (to === from) continue;
-      await pings(node.host, addresses.ipv4!);
-      await pings(node.host, addresses.ipv6!);
+      await pings(node.host, addresses.ipv4);
+      await pings(node.host, addresses.ipv6);
     }
   }));
 
@@ -37,7 +37,7 @@ Deno.test("five agents join, and every node pings every other in both families",
     ok(Date.now() - Date.parse(peer.lastHandshakeAt!) < 60_000, peer.name);
   }
   deepStrictEqual(
-    (await mesh.agent("a").askJson<Status["peers"]>("peers")).map(({ name }) => name),
+    (await mesh.agent("a").askJson<AgentStatus["peers"]>("peers")).map(({ name }) => name),
     status.peers.map(({ name }) => name),
     "peers --json is that list",
   );
@@ -66,12 +66,12 @@ Deno.test("two agents on one machine with one SSH key are two nodes", async () =
   notStrictEqual(one!.interface, two!.interface);
   const a = mesh.agent("a");
   for (const { addresses } of [one!, two!]) {
-    await pings(a.host, addresses.ipv4!);
-    await pings(a.host, addresses.ipv6!);
+    await pings(a.host, addresses.ipv4);
+    await pings(a.host, addresses.ipv6);
   }
   const { addresses } = await a.status();
-  await pings(host, addresses.ipv4!);
-  await pings(host, addresses.ipv6!);
+  await pings(host, addresses.ipv4);
+  await pings(host, addresses.ipv6);
 });
 
 Deno.test("a machine without IPv6 is a member by IPv4, and says so", async () => {
@@ -80,8 +80,8 @@ Deno.test("a machine without IPv6 is a member by IPv4, and says so", async () =>
   const old = await mesh.describe("old", host).start();
   await mesh.settled();
   const status = await old.status();
-  await pings(mesh.agent("a").host, status.addresses.ipv4!);
-  await pings(host, (await mesh.agent("a").status()).addresses.ipv4!);
+  await pings(mesh.agent("a").host, status.addresses.ipv4);
+  await pings(host, (await mesh.agent("a").status()).addresses.ipv4);
   match(JSON.stringify(status), /IPv4 only|no IPv6|without IPv6/i);
 });
 
@@ -104,18 +104,18 @@ Deno.test("a coordinator and a peer are reached by the second address of an inte
   const statuses = await Promise.all(mesh.nodes.map((node) => node.status()));
   for (const { name, addresses } of statuses) {
     if (name === "a") continue;
-    await pings(a, addresses.ipv4!, 30_000);
-    await pings(a, addresses.ipv6!, 30_000);
+    await pings(a, addresses.ipv4, 30_000);
+    await pings(a, addresses.ipv6, 30_000);
   }
   match((await mesh.agent("a").peer("hub")).path.remote!, /^198\.51\.100\.201:/);
   match((await mesh.agent("a").peer("b")).path.remote!, /^198\.51\.100\.202:/);
 });
 
 /** The fields of `status --json` that other programs rely on. */
-function checkShape(status: Status): void {
+function checkShape(status: AgentStatus): void {
   match(status.nodeId, /^[0-9a-f]{64}$/);
-  match(status.addresses.ipv4!, /^100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.\d+\.\d+$/);
-  match(status.addresses.ipv6!, /^fd[0-9a-f:]+$/);
+  match(status.addresses.ipv4, /^100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.\d+\.\d+$/);
+  match(status.addresses.ipv6, /^fd[0-9a-f:]+$/);
   match(status.interface, /^tm\d+$/);
   ok(["portable", "linux"].includes(status.dataPlane.kind));
   strictEqual(typeof status.dataPlane.aead, "string");

@@ -7,7 +7,7 @@
  */
 
 import { callControlSocket } from "../../lib/agent/control_socket.ts";
-import type { Status, StatusPeer } from "../../lib/cli/status_text.ts";
+import type { AgentPeerStatus, AgentStatus } from "../../lib/agent/status.ts";
 import { type Host, Lab } from "../lab/namespaces.ts";
 import { type Background, eventually, type Finished, type RunOptions } from "../lab/processes.ts";
 
@@ -82,18 +82,18 @@ export class Node {
   }
 
   /** What `status --json` says. */
-  status(): Promise<Status> {
-    return this.askJson<Status>("status");
+  status(): Promise<AgentStatus> {
+    return this.askJson<AgentStatus>("status");
   }
 
   /** The same without a process for the question, for asking often. */
-  async glance(): Promise<Status> {
+  async glance(): Promise<AgentStatus> {
     const folder = this.args[0] === "coordinator" ? `${this.state}/member` : this.state;
-    return await callControlSocket(folder, "agent.sock", "status") as Status;
+    return await callControlSocket(folder, "agent.sock", "status") as AgentStatus;
   }
 
   /** What it says of one peer, by name. @throws {Error} If it does not know the peer. */
-  async peer(name: string): Promise<StatusPeer> {
+  async peer(name: string): Promise<AgentPeerStatus> {
     const found = (await this.glance()).peers.find((peer) => peer.name === name);
     if (!found) throw new Error(`${this.host.name} knows no peer "${name}"`);
     return found;

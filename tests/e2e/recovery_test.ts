@@ -63,24 +63,24 @@ Deno.test("without a coordinator, sessions go on and new ones begin", async () =
   await using mesh = await Mesh.create({ agents: ["a", "b", "c"] });
   const [a, b, c] = ["a", "b", "c"].map((name) => mesh.agent(name)) as [Node, Node, Node];
   const [toB, toC] = await Promise.all([b, c].map(async (one) => (await one.status()).addresses));
-  await pings(a.host, toB!.ipv4!);
+  await pings(a.host, toB!.ipv4);
   strictEqual((await a.peer("c")).lastHandshakeAt, undefined, "a and c never spoke");
   await mesh.coordinator.process!.kill();
   await eventually(
     "a sees that the coordinator is gone",
     async () => !(await a.status()).coordinator.connected,
   );
-  await pings(a.host, toB!.ipv4!);
-  await pings(a.host, toC!.ipv4!);
-  await pings(a.host, toC!.ipv6!);
+  await pings(a.host, toB!.ipv4);
+  await pings(a.host, toC!.ipv4);
+  await pings(a.host, toC!.ipv6);
 
   // A joined state folder is enough to come back: no token, no coordinator, from the roster's copy.
   strictEqual(await b.process!.stop(), 0);
   const bare = new Node(b.host, b.state, ["join"]);
   await bare.start();
   const { addresses } = await a.status();
-  await pings(b.host, addresses.ipv4!);
-  await pings(c.host, toB!.ipv6!);
+  await pings(b.host, addresses.ipv4);
+  await pings(c.host, toB!.ipv6);
 });
 
 Deno.test("an agent whose clock went back a day still gets in", async () => {
@@ -153,7 +153,7 @@ Deno.test("a coordinator with another key is refused by members, who stay as the
     () => Promise.resolve(/restore/.test(a.process!.stderr) && /join/.test(a.process!.stderr)),
   );
   const { addresses } = await mesh.agent("b").status();
-  await pings(a.host, addresses.ipv4!);
+  await pings(a.host, addresses.ipv4);
 });
 
 async function addressesOf(mesh: Mesh): Promise<Record<string, unknown>> {
@@ -166,8 +166,8 @@ async function allPing(mesh: Mesh): Promise<void> {
   await Promise.all(mesh.nodes.map(async (node, from) => {
     for (const [to, { addresses }] of statuses.entries()) {
       if (to === from) continue;
-      await pings(node.host, addresses.ipv4!);
-      await pings(node.host, addresses.ipv6!);
+      await pings(node.host, addresses.ipv4);
+      await pings(node.host, addresses.ipv6);
     }
   }));
 }
