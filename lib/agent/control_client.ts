@@ -40,13 +40,15 @@ import {
 } from "./websocket.ts";
 
 /** Where a coordinator takes control channels. */
-export const CONTROL_PATH = "/v1/control";
+export const CONTROL_PATH = "/control";
 
 /** From the opened WebSocket to the welcome. */
 const GREETING_TIMEOUT_MS = 15_000;
 /** So many heartbeats may stay unanswered. */
 const MISSED_HEARTBEATS = 3;
 const DEFAULT_HEARTBEAT_MS = 25_000;
+/** RFC 6455 §7.4.1: what was asked for is done. */
+const NORMAL_CLOSURE = 1000;
 
 /** What the line tells the agent. No callback may throw. */
 export interface CoordinatorEvents {
@@ -56,8 +58,20 @@ export interface CoordinatorEvents {
   authenticated(coordinatorUnixSeconds: number): void;
   /** Something it said, the `welcome` first. Heartbeats are not passed on. */
   message(message: ServerMessage): void;
-  /** The line broke, or could not be opened; it is tried again after `retryMs`. */
-  disconnected(failure: AgentError, retryMs: number): void;
+  /** The line broke, or could not be opened; it will be tried again. */
+  disconnected(end: LineEnd): void;
+}
+
+/** How a connection to the coordinator ended. */
+export interface LineEnd {
+  /** Why, for a person. `refused` if trying again as it is will not help. */
+  readonly failure: AgentError;
+  /** What the coordinator said, if it was the one who closed. */
+  readonly refusal: Refusal | undefined;
+  /** Whether it closed because this node asked to be removed. */
+  readonly hasLeft: boolean;
+  /** When it is tried again. */
+  readonly retryMs: number;
 }
 
 /** What a {@linkcode CoordinatorLine} needs. */
@@ -115,7 +129,7 @@ export class CoordinatorLine {
     this.#cancelRetry = undefined;
     this.#attempt = new Attempt(this.#options, this.#url, {
       welcomed: () => this.#backoff.reset(),
-      ended: (failure, refusal) => this.#ended(failure, refusal),
+      ended: (end) => this.#ended(end),
     });
   }
 
@@ -144,22 +158,25 @@ export class CoordinatorLine {
     this.#attempt = undefined;
   }
 
-  #ended(failure: AgentError, refusal: Refusal | undefined): void {
+  #ended(end: Omit<LineEnd, "retryMs">): void {
     this.#attempt = undefined;
-    this.#lastFailure = failure;
+    this.#lastFailure = end.failure;
     if (this.#isClosed) return;
-    if (refusal?.advice === "stop" || failure.fault === "refused") this.#backoff.slowDown();
-    const waitMs = this.#backoff.next();
+    if (end.failure.fault === "refused") this.#backoff.slowDown();
+    const retryMs = this.#backoff.next();
     const { clock, events } = this.#options;
-    this.#cancelRetry = clock.schedule(clock.now() + waitMs, () => this.start());
-    events.disconnected(failure, waitMs);
+    this.#cancelRetry = clock.schedule(clock.now() + retryMs, () => {
+      this.#cancelRetry = undefined;
+      this.start();
+    });
+    events.disconnected({ ...end, retryMs });
   }
 }
 
 /** What one attempt tells the line. */
 interface AttemptEvents {
   welcomed(): void;
-  ended(failure: AgentError, refusal: Refusal | undefined): void;
+  ended(end: Omit<LineEnd, "retryMs">): void;
 }
 
 /** One connection, from dialing to its end. */
@@ -170,6 +187,7 @@ class Attempt {
   #connection: WebSocketConnection | undefined;
   #failure: AgentError | undefined;
   #isOver = false;
+  #hasAskedToLeave = false;
   #heartbeatMs = DEFAULT_HEARTBEAT_MS;
   #heardAt: number;
   #cancelTimer: (() => void) | undefined;
@@ -208,6 +226,7 @@ class Attempt {
 
   send(message: ClientMessage): boolean {
     if (this.#isOver || !this.#channel.isOpen) return false;
+    if (message.kind === "leave") this.#hasAskedToLeave = true;
     for (const sealed of this.#channel.seal(encodeClientMessage(message))) {
       this.#connection?.send(sealed);
     }
@@ -281,7 +300,11 @@ class Attempt {
     this.isWelcome = false;
     this.#cancelTimer?.();
     const refusal = refusalOf(end.code, end.reason);
-    this.#events.ended(this.#failure ?? end.error ?? failureOf(end, refusal), refusal);
+    this.#events.ended({
+      failure: this.#failure ?? end.error ?? failureOf(end, refusal),
+      refusal,
+      hasLeft: this.#hasAskedToLeave && end.code === NORMAL_CLOSURE,
+    });
   }
 }
 

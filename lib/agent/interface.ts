@@ -9,13 +9,13 @@
  */
 
 import { ERRNO, SyscallError } from "../../ffi/errno.ts";
-import { Netlink, type Route, ROUTE_PROTOCOL } from "../../ffi/netlink.ts";
+import { Netlink, type Route, ROUTE_PROTOCOL, type RouteRequest } from "../../ffi/netlink.ts";
 import type { Poller } from "../../ffi/poller.ts";
 import { openTun, type TunLinux } from "../../ffi/tun_linux.ts";
 import { hasIpv6 } from "../../ffi/udp_linux.ts";
 import type { IpAddress } from "../net/endpoint.ts";
 import { formatIpPrefix, hostPrefix, type IpPrefix, prefixesOverlap } from "../net/ip_prefix.ts";
-import { AgentError, reasonOf } from "./errors.ts";
+import { AgentError } from "./errors.ts";
 
 /** Kernel's table of own addresses: always there, never in the way. */
 const TABLE_LOCAL = 255;
@@ -26,57 +26,79 @@ const ROUTE_TYPES_IN_THE_WAY = [1, 6, 7, 8];
 /** Added to the interface number: two agents' routes to one peer then differ, and both stand. */
 const METRIC_BASE = 100;
 
-/** What a {@linkcode MeshInterface} needs. */
+/** What makes a {@linkcode MeshInterface}. */
 export interface MeshInterfaceOptions {
   /** Name or pattern with `%d`. @default {"tm%d"} */
   readonly name?: string | undefined;
   /** Largest packet in bytes. */
   readonly mtu: number;
+  readonly poller: Poller;
+}
+
+/** A node's place in the mesh, as its interface needs it. */
+export interface MeshPlace {
   /** Own addresses in the mesh. */
   readonly addresses: { readonly ipv4: IpAddress; readonly ipv6: IpAddress };
   /** Prefixes that all addresses of the mesh lie in. */
   readonly ranges: { readonly ipv4: IpPrefix; readonly ipv6: IpPrefix };
-  readonly poller: Poller;
 }
 
 /** A TUN device with its addresses and routes; all gone once it is closed. */
 export class MeshInterface {
   readonly #netlink: Netlink;
-  readonly #options: MeshInterfaceOptions;
   readonly #routed = new Set<string>();
+  #place: MeshPlace | undefined;
+  #hasIpv6 = false;
+  #routesWholeRange = false;
   /** The device packets come from and go to. */
   readonly tun: TunLinux;
-  /** Whether IPv6 works here: `false` on a host that has it switched off. */
-  readonly hasIpv6: boolean;
-  /** Whether the whole range leads here, and not each peer's addresses by themselves. */
-  readonly routesWholeRange: boolean;
 
   /**
-   * Makes the device and configures it.
+   * Makes the device, without addresses.
    *
-   * @throws {AgentError} `privilege` or `device` if a right or the driver is missing, `config` if
-   * something else on this machine uses addresses of the mesh.
+   * @throws {AgentError} `privilege` or `device` if a right or the driver is missing.
    */
   constructor(options: MeshInterfaceOptions) {
-    this.#options = options;
-    this.#netlink = new Netlink();
-    let tun: TunLinux | undefined;
+    const { name, mtu, poller } = options;
+    this.#netlink = orAgentError(() => new Netlink());
     try {
-      const routes = this.#netlink.routes();
-      this.#refuseOverlap(routes);
-      this.routesWholeRange = !routes.some((route) => isOurs(route) && this.#isInRange(route));
-      const { name, mtu, poller } = options;
-      tun = openTun({ mtu, poller, ...(name === undefined ? {} : { name }) });
-      this.tun = tun;
-      this.#netlink.setLink(tun.index, { isUp: true });
-      this.#netlink.addAddress(tun.index, hostPrefix(options.addresses.ipv4));
-      this.hasIpv6 = hasIpv6() && this.#addIpv6();
-      if (this.routesWholeRange) this.#routeRanges();
+      this.tun = orAgentError(() =>
+        openTun({ mtu, poller, ...(name === undefined ? {} : { name }) })
+      );
     } catch (error) {
-      tun?.close();
       this.#netlink.close();
-      throw interfaceError(error);
+      throw error;
     }
+  }
+
+  /** Whether IPv6 works here: `false` on a host that has it switched off. */
+  get hasIpv6(): boolean {
+    return this.#hasIpv6;
+  }
+
+  /** Whether the whole range leads here, and not each peer's addresses by themselves. */
+  get routesWholeRange(): boolean {
+    return this.#routesWholeRange;
+  }
+
+  /**
+   * Gives the device its addresses and routes.
+   *
+   * @param place Of this node in the mesh.
+   * @throws {AgentError} `config` if something else on this machine uses addresses of the mesh,
+   * `privilege` if a right is missing.
+   */
+  configure(place: MeshPlace): void {
+    this.#place = place;
+    orAgentError(() => {
+      const routes = this.#netlink.routes();
+      this.#refuseOverlap(routes, place);
+      this.#routesWholeRange = !routes.some((route) => isOurs(route) && isInRange(route, place));
+      this.#netlink.setLink(this.tun.index, { isUp: true });
+      this.#netlink.addAddress(this.tun.index, hostPrefix(place.addresses.ipv4));
+      this.#hasIpv6 = hasIpv6() && this.#addIpv6(place.addresses.ipv6);
+      if (this.#routesWholeRange) this.#routeRanges(place);
+    });
   }
 
   /** Interface name. */
@@ -91,7 +113,7 @@ export class MeshInterface {
    * @throws {SyscallError} If the kernel refuses it.
    */
   addPeerAddress(address: IpAddress): void {
-    if (this.routesWholeRange || (address.length === 16 && !this.hasIpv6)) return;
+    if (this.#routesWholeRange || (address.length === 16 && !this.#hasIpv6)) return;
     const destination = hostPrefix(address);
     const text = formatIpPrefix(destination);
     if (this.#routed.has(text)) return;
@@ -117,9 +139,9 @@ export class MeshInterface {
     await this.tun.close();
   }
 
-  #addIpv6(): boolean {
+  #addIpv6(address: IpAddress): boolean {
     try {
-      this.#netlink.addAddress(this.tun.index, hostPrefix(this.#options.addresses.ipv6));
+      this.#netlink.addAddress(this.tun.index, hostPrefix(address));
       return true;
     } catch (error) {
       // IPv6 may be on for the machine and off for new interfaces.
@@ -128,10 +150,9 @@ export class MeshInterface {
     }
   }
 
-  #routeRanges(): void {
-    const { ipv4, ipv6 } = this.#options.ranges;
-    this.#addRoute(ipv4);
-    if (this.hasIpv6) this.#addRoute(ipv6);
+  #routeRanges({ ranges }: MeshPlace): void {
+    this.#addRoute(ranges.ipv4);
+    if (this.#hasIpv6) this.#addRoute(ranges.ipv6);
   }
 
   #addRoute(destination: IpPrefix): void {
@@ -143,32 +164,28 @@ export class MeshInterface {
     }
   }
 
-  #request(destination: IpPrefix) {
-    const { ipv4, ipv6 } = this.#options.addresses;
+  #request(destination: IpPrefix): RouteRequest {
+    const own = this.#place?.addresses;
+    const preferredSource = destination.address.length === 4 ? own?.ipv4 : own?.ipv6;
     return {
       destination,
       interfaceIndex: this.tun.index,
-      preferredSource: destination.address.length === 4 ? ipv4 : ipv6,
+      ...(preferredSource === undefined ? {} : { preferredSource }),
       metric: METRIC_BASE + this.tun.index,
     };
   }
 
-  #isInRange(route: Route): boolean {
-    const { ipv4, ipv6 } = this.#options.ranges;
-    return [ipv4, ipv6].some((range) => prefixesOverlap(range, route.destination));
-  }
-
-  #refuseOverlap(routes: readonly Route[]): void {
+  #refuseOverlap(routes: readonly Route[], place: MeshPlace): void {
     const inTheWay = routes.find((route) =>
       route.table !== TABLE_LOCAL && !isOurs(route) && !isOwnAddressRoute(route) &&
       ROUTE_TYPES_IN_THE_WAY.includes(route.type) && route.destination.length > 0 &&
-      this.#isInRange(route)
+      isInRange(route, place)
     );
     if (inTheWay === undefined) return;
     const { destination, interfaceIndex } = inTheWay;
     const link = this.#netlink.links().find(({ index }) => index === interfaceIndex);
     const where = link === undefined ? "" : ` on "${link.name}"`;
-    const range = this.#options.ranges[destination.address.length === 4 ? "ipv4" : "ipv6"];
+    const range = place.ranges[destination.address.length === 4 ? "ipv4" : "ipv6"];
     throw new AgentError(
       "config",
       `Cannot use mesh range ${formatIpPrefix(range)}: this machine has a route to ` +
@@ -187,9 +204,33 @@ function isOwnAddressRoute(route: Route): boolean {
   return route.protocol === PROTOCOL_KERNEL && length === address.length * 8;
 }
 
-function interfaceError(error: unknown): Error {
-  if (!(error instanceof SyscallError)) return error instanceof Error ? error : Error(`${error}`);
-  if (error.fault === "no-privilege") return new AgentError("privilege", error.message);
-  if (error.fault === "no-device") return new AgentError("device", error.message);
-  return new AgentError("failed", reasonOf(error), { cause: error });
+function isInRange(route: Route, { ranges }: MeshPlace): boolean {
+  return [ranges.ipv4, ranges.ipv6].some((range) => prefixesOverlap(range, route.destination));
 }
+
+/** Runs `body`, and gives a failed system call the fault that the exit code needs. */
+function orAgentError<T>(body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    throw toAgentError(error);
+  }
+}
+
+/**
+ * A failed system call as what it means to a person.
+ *
+ * @param error What was thrown; anything but a system call comes back as it is.
+ */
+export function toAgentError(error: unknown): unknown {
+  if (!(error instanceof SyscallError)) return error;
+  const fault = FAULT_OF_SYSCALL[error.fault];
+  return new AgentError(fault, error.message, { cause: error });
+}
+
+const FAULT_OF_SYSCALL = {
+  "no-privilege": "privilege",
+  "no-device": "device",
+  "in-use": "in-use",
+  "other": "failed",
+} as const;

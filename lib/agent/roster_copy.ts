@@ -10,12 +10,14 @@
 import type { Clock } from "../base/clock.ts";
 import { toHex } from "../base/bytes.ts";
 import { sha256 } from "../crypto/hash.ts";
-import type { NodeRecord, Psks, Roster } from "../wire/control_message.ts";
+import type { EndpointHint, NodeRecord, Psks, Roster } from "../wire/control_message.ts";
 import { type CachedRoster, writeCachedRoster } from "./membership.ts";
 import type { StateFolder } from "./state_folder.ts";
 
 /** How long changes are gathered before they are written. */
 const WRITE_DELAY_MS = 500;
+/** The same for endpoints, which change more often and matter less. */
+const ENDPOINTS_WRITE_DELAY_MS = 20_000;
 /** How long a disk that did not take the copy is left alone. */
 const RETRY_DELAY_MS = 30_000;
 
@@ -46,7 +48,7 @@ export class RosterCopy {
   #psks: Psks | undefined;
   /** Node ids named since a `full` body began, until the one that completes it. */
   #fullInProgress: Set<string> | undefined;
-  #cancelWrite: (() => void) | undefined;
+  #nextWrite: { readonly at: number; readonly cancel: () => void } | undefined;
 
   /** Takes over what the disk had. */
   constructor(options: RosterCopyOptions) {
@@ -83,6 +85,14 @@ export class RosterCopy {
     return change;
   }
 
+  /** Remembers where a member is, for a start without the coordinator. */
+  setEndpoints(nodeId: string, endpoints: readonly EndpointHint[]): void {
+    const node = this.#nodes.get(nodeId);
+    if (node === undefined || JSON.stringify(node.endpoints) === JSON.stringify(endpoints)) return;
+    this.#nodes.set(nodeId, { ...node, endpoints });
+    this.#writeSoon(ENDPOINTS_WRITE_DELAY_MS);
+  }
+
   /**
    * Takes the mesh PSKs in force; the disk has them when this returns, as an acknowledgement says.
    *
@@ -95,9 +105,9 @@ export class RosterCopy {
 
   /** Writes what is not written yet and stops. */
   close(): void {
-    if (this.#cancelWrite === undefined) return;
-    this.#cancelWrite();
-    this.#cancelWrite = undefined;
+    if (this.#nextWrite === undefined) return;
+    this.#nextWrite.cancel();
+    this.#nextWrite = undefined;
     this.#write();
   }
 
@@ -135,12 +145,15 @@ export class RosterCopy {
   }
 
   #writeSoon(delayMs: number): void {
-    if (this.#cancelWrite !== undefined) return;
     const { clock } = this.#options;
-    this.#cancelWrite = clock.schedule(clock.now() + delayMs, () => {
-      this.#cancelWrite = undefined;
+    const at = clock.now() + delayMs;
+    if (this.#nextWrite !== undefined && this.#nextWrite.at <= at) return;
+    this.#nextWrite?.cancel();
+    const cancel = clock.schedule(at, () => {
+      this.#nextWrite = undefined;
       if (!this.#write()) this.#writeSoon(RETRY_DELAY_MS);
     });
+    this.#nextWrite = { at, cancel };
   }
 
   #write(): boolean {

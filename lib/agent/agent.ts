@@ -1,0 +1,546 @@
+/**
+ * One node of a mesh as a running thing: everything it is made of, started in order and stopped in
+ * reverse.
+ *
+ * ```
+ * lock → identity → TUN and UDP socket → (joined: device live from the disk's copy of the roster)
+ *      → control socket → line to the coordinator → (joining: device live after the welcome)
+ * ```
+ *
+ * What must hold: once joined, a node needs neither token nor coordinator to start; whatever the
+ * coordinator says or fails to say, sessions between known peers go on.
+ *
+ * @module
+ */
+
+import { toHex } from "../base/bytes.ts";
+import { type Clock, SYSTEM_CLOCK } from "../base/clock.ts";
+import { logOf } from "../base/log.ts";
+import { DeviceError } from "../mesh/device_options.ts";
+import type { Endpoint, IpAddress } from "../net/endpoint.ts";
+import { TimestampSource } from "../session/timestamp.ts";
+import type { UdpPath } from "../transport/transport.ts";
+import type {
+  DiscoveryCredential,
+  Hello,
+  Psks,
+  ServerMessage,
+  Statement,
+  Welcome,
+} from "../wire/control_message.ts";
+import { CoordinatorLine, type LineEnd } from "./control_client.ts";
+import { ControlSocketServer } from "./control_socket.ts";
+import { DataSide } from "./data_side.ts";
+import { EndpointFinder } from "./endpoint_finder.ts";
+import { AgentError, reasonOf } from "./errors.ts";
+import { type Identity, openIdentity } from "./identity.ts";
+import { credentialOf, type JoinPlan, makeStatement, planJoin } from "./joining.ts";
+import {
+  readCachedRoster,
+  readMembership,
+  removeMembership,
+  writeMembership,
+} from "./membership.ts";
+import { AT_COORDINATOR, PeerBook } from "./peer_book.ts";
+import { RosterCopy } from "./roster_copy.ts";
+import { addressesOfUrl } from "./resolve.ts";
+import { StateFolder } from "./state_folder.ts";
+import { type AgentStatus, nonZero, peerStatusOf } from "./status.ts";
+import { readMark, readPort, writeMark, writePort } from "./small_files.ts";
+import type { WebSocketDialer } from "./websocket.ts";
+
+/** Control socket in the state folder. */
+export const AGENT_SOCKET = "agent.sock";
+
+const SOFTWARE = "tunnelmesh 0.1.0";
+const DEFAULT_PING_TIMEOUT_MS = 5_000;
+const MAX_PING_TIMEOUT_MS = 60_000;
+const LEAVE_TIMEOUT_MS = 5_000;
+/** Time for the answer of `leave` to reach the one who asked. */
+const FAREWELL_MS = 50;
+
+const log = logOf("agent");
+
+/** What a person, or the coordinator process, wants of an agent. */
+export interface AgentOptions {
+  /** State folder. */
+  readonly state: string;
+  /** `https://HOST:PORT`; needed to join. */
+  readonly coordinatorUrl?: string | undefined;
+  /** Text of a token; needed to join. */
+  readonly token?: string | undefined;
+  /** Whether the coordinator's certificate must be one that this machine trusts. */
+  readonly tlsVerify?: boolean | undefined;
+  /** Name to ask for. @default the host's name, which may get a suffix */
+  readonly name?: string | undefined;
+  /** @default {0}, any free one, the same again at the next start */
+  readonly udpPort?: number | undefined;
+  /** Interface name or pattern. @default {"tm%d"} */
+  readonly interfaceName?: string | undefined;
+  /** An SSH key to adopt. */
+  readonly sshKeyPath?: string | undefined;
+  /** Asks a person for the passphrase of the SSH key. */
+  readonly passphrase?: (() => string | undefined | Promise<string | undefined>) | undefined;
+  /** Largest packet in bytes. @default {1408} */
+  readonly mtu?: number | undefined;
+  /** Ends the start. */
+  readonly signal?: AbortSignal | undefined;
+  /** Only for the member inside a coordinator. */
+  readonly inCoordinator?: CoordinatorSide | undefined;
+  /** @default {SYSTEM_CLOCK} */
+  readonly clock?: Clock | undefined;
+}
+
+/** What the member inside a coordinator shares with it. */
+export interface CoordinatorSide {
+  /** Reaches the coordinator without a socket. */
+  readonly dial: WebSocketDialer;
+  /** Answers a discovery ask that came to the shared port; `undefined` for none. */
+  readonly answerDiscovery: (datagram: Uint8Array, from: Endpoint) => Uint8Array | undefined;
+}
+
+/** A running node. */
+export class Agent {
+  readonly #options: AgentOptions;
+  readonly #clock: Clock;
+  readonly #folder: StateFolder;
+  readonly #plan: JoinPlan;
+  readonly #identity: Identity;
+  readonly #timestamps: TimestampSource;
+  readonly #roster: RosterCopy;
+  readonly #book: PeerBook;
+  readonly #data: DataSide;
+  readonly #finder: EndpointFinder;
+  readonly #line: CoordinatorLine;
+  readonly #live = Promise.withResolvers<void>();
+  readonly #ended = Promise.withResolvers<void>();
+  #socket: ControlSocketServer | undefined;
+  #statement: Statement | undefined;
+  #welcome: Welcome | undefined;
+  #joinsByToken: boolean;
+  #memberPsk: Uint8Array | undefined;
+  #coordinatorAddresses: readonly IpAddress[] = [];
+  #lastFailure: string | undefined;
+  #left: PromiseWithResolvers<void> | undefined;
+  #closed: Promise<void> | undefined;
+
+  private constructor(parts: {
+    options: AgentOptions;
+    folder: StateFolder;
+    plan: JoinPlan;
+    identity: Identity;
+    statement: Statement;
+  }) {
+    const { options, folder, plan, identity } = parts;
+    this.#options = options;
+    this.#clock = options.clock ?? SYSTEM_CLOCK;
+    this.#folder = folder;
+    this.#plan = plan;
+    this.#identity = identity;
+    this.#statement = parts.statement;
+    this.#joinsByToken = plan.membership === undefined;
+    this.#memberPsk = plan.membership?.welcome.memberPsk;
+    // Nobody may be waiting for either; who is gets the reason all the same.
+    this.#live.promise.catch(() => {});
+    this.#ended.promise.catch(() => {});
+    this.#timestamps = new TimestampSource({
+      unixNow: () => this.#clock.unixNow(),
+      mark: readMark(folder),
+      persist: (mark) => this.#tryToWrite(() => writeMark(folder, mark)),
+    });
+    this.#roster = new RosterCopy({
+      folder,
+      clock: this.#clock,
+      cached: plan.membership === undefined ? undefined : readCachedRoster(folder),
+      writeFailed: (error) => log.error("Roster not saved", { reason: reasonOf(error) }),
+    });
+    this.#data = new DataSide({
+      clock: this.#clock,
+      port: options.udpPort || readPort(folder),
+      isPortChosen: Boolean(options.udpPort),
+      interfaceName: options.interfaceName,
+      mtu: options.mtu,
+      onDiscovery: (datagram, path) => this.#discovery(datagram, path),
+      onFailed: (error) => this.#fail(error),
+    });
+    try {
+      this.#book = new PeerBook(this.#roster, this.#data, identity.nodeId);
+      this.#finder = new EndpointFinder({
+        clock: this.#clock,
+        port: this.#data.port,
+        families: this.#data.families,
+        meshRanges: () => this.#data.meshRanges,
+        send: (datagram, to) => this.#data.send(datagram, to),
+        changed: () => this.#line.send({ kind: "endpoints", endpoints: this.#endpoints() }),
+        moved: () => this.#moved(),
+      });
+      this.#line = this.#makeLine();
+    } catch (error) {
+      this.#data.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Starts a node.
+   *
+   * @returns When the node is live: its interface is up, and it reaches the peers it knows of.
+   * @throws {AgentError} With what is missing or was refused; nothing is left behind then.
+   */
+  static async start(options: AgentOptions): Promise<Agent> {
+    const folder = StateFolder.open(options.state);
+    let agent: Agent | undefined;
+    try {
+      for (const warning of folder.warnings) log.warning(warning);
+      const plan = planJoin(options, readMembership(folder));
+      const { sshKeyPath, passphrase } = options;
+      const isMember = plan.membership !== undefined;
+      const identity = await openIdentity(folder, isMember ? {} : { sshKeyPath, passphrase });
+      const now = (options.clock ?? SYSTEM_CLOCK).unixNow();
+      const statement = plan.membership?.statement ??
+        await makeStatement(identity, plan.meshId, now);
+      agent = new Agent({ options, folder, plan, identity, statement });
+      await agent.#start();
+      return agent;
+    } catch (error) {
+      await agent?.close();
+      folder.close();
+      throw error;
+    }
+  }
+
+  /** Resolves when the node has left its mesh, rejects when it cannot go on. */
+  get ended(): Promise<void> {
+    return this.#ended.promise;
+  }
+
+  /** How the node stands. */
+  status(): AgentStatus {
+    const { addresses, name, mesh } = this.#known();
+    const device = this.#data.device;
+    const { kind, aead } = device?.dataPlane ?? { kind: "portable", aead: "none" };
+    return {
+      name,
+      nodeId: this.#identity.nodeId,
+      mesh: toHex(mesh.id),
+      addresses: { ipv4: addresses.ipv4, ipv6: addresses.ipv6 },
+      interface: this.#data.interfaceName,
+      dataPlane: { kind, aead },
+      coordinator: { url: this.#plan.coordinatorUrl, connected: this.#line.isConnected },
+      peers: this.#book.peers.map((node) =>
+        peerStatusOf(
+          node,
+          device?.peerStatus(node.nodeId),
+          this.#book.isPresent(node.nodeId),
+          this.#clock,
+        )
+      ),
+      udpPort: this.#data.port,
+      endpoints: this.#finder.hints.map(({ endpoint }) => endpoint),
+      policy: mesh.policy,
+      drops: device === undefined ? {} : nonZero(device.drops),
+      notes: this.#notes(),
+    };
+  }
+
+  /**
+   * Asks a peer through its sealed session.
+   *
+   * @param peer Name, mesh address or node id.
+   * @param timeoutMs How long to wait for the answer.
+   * @throws {AgentError} `unreachable` if none came, `failed` if there is no such peer.
+   */
+  async ping(peer: string, timeoutMs: number): Promise<unknown> {
+    const node = this.#book.find(peer);
+    const device = this.#data.device!;
+    try {
+      const rttMs = await device.ping(node.nodeId, { timeoutMs });
+      const path = device.peerStatus(node.nodeId)?.path ?? { kind: "none" };
+      return { name: node.name, nodeId: node.nodeId, rttMs, path };
+    } catch (error) {
+      if (!(error instanceof DeviceError)) throw error;
+      const fault = error.fault === "no-answer" ? "unreachable" : "failed";
+      throw new AgentError(fault, `Cannot ping "${node.name}": ${error.fault}`, { cause: error });
+    }
+  }
+
+  /**
+   * Takes the node out of its mesh; the process should then end.
+   *
+   * @throws {AgentError} `unreachable` if the coordinator cannot be told.
+   */
+  async leave(): Promise<void> {
+    this.#left ??= Promise.withResolvers();
+    if (!this.#line.send({ kind: "leave" })) throw cannotLeave();
+    const cancel = this.#after(LEAVE_TIMEOUT_MS, () => this.#left?.reject(cannotLeave()));
+    try {
+      await this.#left.promise;
+    } finally {
+      cancel();
+      this.#left = undefined;
+    }
+    removeMembership(this.#folder);
+    this.#after(FAREWELL_MS, () => this.#ended.resolve());
+  }
+
+  /** Stops the node and undoes what it did to this machine. Safe to call twice. */
+  close(): Promise<void> {
+    return this.#closed ??= this.#close();
+  }
+
+  async #start(): Promise<void> {
+    const { signal } = this.#options;
+    const abort = () => this.#live.reject(signal?.reason);
+    signal?.addEventListener("abort", abort, { once: true });
+    if (signal?.aborted) abort();
+    try {
+      const { membership } = this.#plan;
+      if (membership !== undefined) {
+        this.#welcome = membership.welcome;
+        if (this.#roster.psks !== undefined) this.#goLive(this.#roster.psks);
+      }
+      this.#line.start();
+      await this.#live.promise;
+    } finally {
+      signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  async #close(): Promise<void> {
+    this.#line.close();
+    this.#finder.close();
+    this.#socket?.close();
+    await this.#data.close();
+    this.#roster.close();
+    this.#folder.close();
+  }
+
+  /** From here on packets pass. */
+  #goLive(psks: Psks): void {
+    const { mesh, addresses, name } = this.#known();
+    this.#data.goLive({
+      staticKey: this.#identity.staticKey,
+      mesh,
+      addresses,
+      psks,
+      timestamps: this.#timestamps,
+    });
+    this.#tryToWrite(() => writePort(this.#folder, this.#data.port));
+    this.#book.handOver();
+    this.#finder.lookAgain();
+    this.#finder.watch();
+    this.#socket = new ControlSocketServer(this.#folder.path, AGENT_SOCKET, {
+      status: () => this.status(),
+      peers: () => this.status().peers,
+      ping: ({ peer, timeoutMs }) => this.ping(String(peer), pingTimeoutOf(timeoutMs)),
+      leave: () => this.leave().then(() => ({ left: true })),
+    });
+    log.info("Node is up", {
+      name,
+      interface: this.#data.interfaceName,
+      address: addresses.ipv4,
+      port: this.#data.port,
+    });
+    if (mesh.policy === "allow-all") log.info("Packet policy is allow-all: all members may talk");
+    for (const note of this.#familyNotes()) log.warning(note);
+    this.#live.resolve();
+  }
+
+  #makeLine(): CoordinatorLine {
+    const { coordinatorUrl: url, coordinatorKey, meshId } = this.#plan;
+    const dial = this.#options.inCoordinator?.dial;
+    return new CoordinatorLine({
+      url,
+      tlsVerify: this.#options.tlsVerify ?? false,
+      coordinatorKey,
+      meshId,
+      staticKey: this.#identity.staticKey,
+      credential: () =>
+        credentialOf(this.#joinsByToken ? undefined : this.#memberPsk, this.#plan.token),
+      clock: this.#clock,
+      ...(dial === undefined ? {} : { dial }),
+      events: {
+        hello: () => this.#hello(),
+        authenticated: (unixSeconds) => this.#timestamps.raise(unixSeconds * 1000),
+        message: (message) => this.#take(message),
+        disconnected: (end) => this.#disconnected(end),
+      },
+    });
+  }
+
+  #hello(): Hello {
+    const { name } = this.#options;
+    const lineage = this.#roster.lineage;
+    return {
+      kind: "hello",
+      software: SOFTWARE,
+      os: Deno.build.os,
+      ...(name === undefined && !this.#joinsByToken ? {} : { name: name ?? Deno.hostname() }),
+      nameIsExplicit: name !== undefined,
+      ...(this.#joinsByToken && this.#statement ? { statement: this.#statement } : {}),
+      rosterVersion: this.#roster.version,
+      ...(lineage === undefined ? {} : { rosterLineage: lineage }),
+      endpoints: this.#endpoints(),
+    };
+  }
+
+  #endpoints() {
+    const { hints } = this.#finder;
+    if (this.#options.inCoordinator === undefined) return hints;
+    return [...hints, { endpoint: `0.0.0.0:${this.#data.port}`, source: AT_COORDINATOR }];
+  }
+
+  #take(message: ServerMessage): void {
+    switch (message.kind) {
+      case "welcome":
+        return this.#welcomed(message);
+      case "psks":
+        return this.#takePsks(message);
+      case "roster":
+        return this.#book.applyRoster(message);
+      case "presence":
+        return this.#book.applyPresence(message);
+      case "discovery-key":
+        return this.#finder.setServers(message.discovery, this.#discoveryServers());
+    }
+  }
+
+  #welcomed(welcome: Welcome): void {
+    const before = this.#data.device === undefined ? undefined : this.#welcome;
+    const wasByToken = this.#joinsByToken;
+    this.#welcome = welcome;
+    this.#lastFailure = undefined;
+    this.#timestamps.raise(welcome.unixMs);
+    const { coordinatorUrl, coordinatorKey } = this.#plan;
+    const membership = { coordinatorUrl, coordinatorKey, statement: this.#statement!, welcome };
+    try {
+      writeMembership(this.#folder, membership);
+    } catch (error) {
+      // A node that would not know itself after a restart must not join; one that does may go on.
+      if (wasByToken) return this.#fail(error);
+      log.error("Membership not saved", { reason: reasonOf(error) });
+    }
+    this.#joinsByToken = false;
+    this.#memberPsk = welcome.memberPsk;
+    log.info("Connected to the coordinator", { url: coordinatorUrl, name: welcome.name });
+    if (before !== undefined && placeOf(before) !== placeOf(welcome)) {
+      const why = "the coordinator gave this node other addresses";
+      return this.#fail(new AgentError("failed", `Cannot go on: ${why}; start it again`));
+    }
+    this.#data.setMesh(welcome.mesh);
+    this.#findCoordinator(welcome.discovery);
+  }
+
+  #takePsks(psks: Psks): void {
+    const isKept = this.#roster.setPsks(psks);
+    if (this.#data.device !== undefined) {
+      this.#data.setPsks(psks);
+    } else {
+      try {
+        this.#goLive(psks);
+      } catch (error) {
+        return this.#fail(error);
+      }
+    }
+    const epoch = psks.next?.epoch ?? psks.current.epoch;
+    if (isKept) this.#line.send({ kind: "psk-ack", epoch });
+  }
+
+  #disconnected(end: LineEnd): void {
+    this.#book.forgetPresence();
+    if (end.hasLeft) return this.#left?.resolve();
+    const { failure, refusal, retryMs } = end;
+    const mayUseToken = refusal?.reason === "not-a-member" || refusal?.reason === "removed";
+    if (mayUseToken && !this.#joinsByToken && this.#plan.token !== undefined) {
+      this.#joinsByToken = true;
+      this.#line.retryNow();
+      return;
+    }
+    if (this.#joinsByToken && this.#data.device === undefined) return this.#live.reject(failure);
+    if (this.#lastFailure === failure.message) return;
+    this.#lastFailure = failure.message;
+    const say = failure.fault === "refused" ? log.error : log.warning;
+    say.call(log, "Line to the coordinator is down", {
+      reason: failure.message,
+      delayMs: Math.round(retryMs),
+    });
+  }
+
+  #discovery(datagram: Uint8Array, path: UdpPath): void {
+    const answer = this.#options.inCoordinator?.answerDiscovery(datagram, path.endpoint);
+    if (answer !== undefined) this.#data.send(answer, path);
+    else this.#finder.receive(datagram);
+  }
+
+  /** Looks up where the coordinator is, then asks its discovery ports. */
+  #findCoordinator(discovery: DiscoveryCredential): void {
+    if (this.#options.inCoordinator !== undefined) return;
+    addressesOfUrl(this.#plan.coordinatorUrl).then((addresses) => {
+      this.#coordinatorAddresses = addresses;
+      this.#book.setCoordinatorAddresses(addresses);
+      this.#finder.setServers(discovery, this.#discoveryServers());
+    }, (error) => {
+      log.warning("Address of the coordinator not found", { reason: reasonOf(error) });
+    });
+  }
+
+  #discoveryServers(): Endpoint[] {
+    const ports = this.#welcome?.udpPorts ?? [];
+    return this.#coordinatorAddresses.flatMap((address) =>
+      ports.map((port) => ({ address, port }))
+    );
+  }
+
+  #moved(): void {
+    this.#data.device?.renewSessions();
+    this.#line.retryNow();
+  }
+
+  #known(): Welcome {
+    if (this.#welcome === undefined) throw new TypeError("the node has not joined yet");
+    return this.#welcome;
+  }
+
+  #notes(): string[] {
+    const failure = this.#line.failure;
+    return [...this.#familyNotes(), ...(failure === undefined ? [] : [failure.message])];
+  }
+
+  #familyNotes(): string[] {
+    return this.#data.hasIpv6 ? [] : ["IPv6 is off on this machine: the mesh works by IPv4 only"];
+  }
+
+  #fail(error: unknown): void {
+    this.#live.reject(error);
+    this.#ended.reject(error);
+  }
+
+  #after(ms: number, callback: () => void): () => void {
+    return this.#clock.schedule(this.#clock.now() + ms, callback);
+  }
+
+  /** For what is worth having on disk but not worth stopping for. */
+  #tryToWrite(write: () => void): void {
+    try {
+      write();
+    } catch (error) {
+      log.error("State not saved", { reason: reasonOf(error) });
+    }
+  }
+}
+
+function placeOf({ addresses, mesh }: Welcome): string {
+  return [addresses.ipv4, addresses.ipv6, mesh.ipv4Range, mesh.ipv6Range, mesh.binding].join();
+}
+
+function pingTimeoutOf(value: unknown): number {
+  const isGood = typeof value === "number" && value > 0 && value <= MAX_PING_TIMEOUT_MS;
+  return isGood ? value : DEFAULT_PING_TIMEOUT_MS;
+}
+
+function cannotLeave(): AgentError {
+  return new AgentError(
+    "unreachable",
+    "Cannot leave the mesh: the coordinator cannot be told; try again when it can be reached",
+  );
+}

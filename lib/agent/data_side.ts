@@ -1,0 +1,241 @@
+/**
+ * The half of an agent that moves packets: UDP socket, TUN device, and between them the device with
+ * its sessions.
+ *
+ * ```
+ * opened ──goLive──▶ live ──close──▶ closed
+ * ```
+ *
+ * What needs rights or a free port is opened first, so that a node which cannot work does not join.
+ *
+ * @module
+ */
+
+import { Poller } from "../../ffi/poller.ts";
+import { SyscallError } from "../../ffi/errno.ts";
+import { openUdpSocket, type UdpLinux } from "../../ffi/udp_linux.ts";
+import type { Clock } from "../base/clock.ts";
+import { logOf } from "../base/log.ts";
+import type { KeyPair } from "../crypto/x25519.ts";
+import { Device } from "../mesh/device.ts";
+import { type Endpoint, formatEndpoint } from "../net/endpoint.ts";
+import { parseIpAddress } from "../net/ip_address.ts";
+import { hostPrefix, type IpPrefix, parseIpPrefix } from "../net/ip_prefix.ts";
+import { lowerLimits, type SessionLimits } from "../session/limits.ts";
+import { PskRing } from "../session/psk_ring.ts";
+import type { TimestampSource } from "../session/timestamp.ts";
+import type { UdpPath } from "../transport/transport.ts";
+import type { MeshSettings, NodeAddresses, NodeRecord, Psks } from "../wire/control_message.ts";
+import { DEFAULT_LIMITS } from "../session/limits.ts";
+import { AgentError, reasonOf } from "./errors.ts";
+import { MeshInterface, toAgentError } from "./interface.ts";
+
+/** Largest packet unless said otherwise: fits 1500 over IPv6, and is 22 whole cipher blocks. */
+export const DEFAULT_MTU = 1408;
+
+const log = logOf("agent");
+
+/** What is opened before the node has joined. */
+export interface DataSideOptions {
+  readonly clock: Clock;
+  /** UDP port; 0 for any. */
+  readonly port: number;
+  /** Whether a port that is taken is an error, not a reason to take another. */
+  readonly isPortChosen: boolean;
+  /** Name or pattern of the interface. */
+  readonly interfaceName?: string | undefined;
+  /** @default {1408} */
+  readonly mtu?: number | undefined;
+  /** A discovery datagram came; borrowed until return. */
+  readonly onDiscovery: (datagram: Uint8Array, path: UdpPath) => void;
+  /** TUN or socket broke. */
+  readonly onFailed: (error: Error) => void;
+}
+
+/** What a node needs to be live. */
+export interface LiveOptions {
+  readonly staticKey: KeyPair;
+  readonly mesh: MeshSettings;
+  readonly addresses: NodeAddresses;
+  readonly psks: Psks;
+  readonly timestamps: TimestampSource;
+}
+
+/** Socket, interface and device of a node. */
+export class DataSide {
+  readonly #options: DataSideOptions;
+  readonly #poller: Poller;
+  readonly #socket: UdpLinux;
+  readonly #interface: MeshInterface;
+  #device: Device | undefined;
+  #meshRanges: readonly IpPrefix[] = [];
+  #closed: Promise<void> | undefined;
+
+  /**
+   * Opens socket and TUN device.
+   *
+   * @throws {AgentError} `in-use` if a chosen port is taken, `privilege` or `device` if this
+   * process may not have a TUN device.
+   */
+  constructor(options: DataSideOptions) {
+    this.#options = options;
+    this.#poller = new Poller();
+    try {
+      const { interfaceName, mtu = DEFAULT_MTU } = options;
+      this.#interface = new MeshInterface({ name: interfaceName, mtu, poller: this.#poller });
+      try {
+        this.#socket = openSocket(options, this.#poller);
+      } catch (error) {
+        this.#interface.close();
+        throw error;
+      }
+    } catch (error) {
+      this.#poller.close();
+      throw error;
+    }
+  }
+
+  /** UDP port in use. */
+  get port(): number {
+    return this.#socket.port;
+  }
+
+  /** Families of the socket. */
+  get families(): { readonly ipv4: boolean; readonly ipv6: boolean } {
+    return this.#socket.families;
+  }
+
+  /** Name of the interface. */
+  get interfaceName(): string {
+    return this.#interface.name;
+  }
+
+  /** Whether the interface has an IPv6 address. */
+  get hasIpv6(): boolean {
+    return this.#interface.hasIpv6;
+  }
+
+  /** Ranges of the mesh; none before the node is live. */
+  get meshRanges(): readonly IpPrefix[] {
+    return this.#meshRanges;
+  }
+
+  /** The device; `undefined` before the node is live. */
+  get device(): Device | undefined {
+    return this.#device;
+  }
+
+  /**
+   * Configures the interface and starts the device.
+   *
+   * @throws {AgentError} `config` if the mesh's addresses are in use here for something else.
+   */
+  goLive(options: LiveOptions): void {
+    const { mesh, addresses, psks, timestamps, staticKey } = options;
+    const own = { ipv4: parseIpAddress(addresses.ipv4), ipv6: parseIpAddress(addresses.ipv6) };
+    const ranges = { ipv4: parseIpPrefix(mesh.ipv4Range), ipv6: parseIpPrefix(mesh.ipv6Range) };
+    this.#interface.configure({ addresses: own, ranges });
+    this.#meshRanges = [ranges.ipv4, ranges.ipv6];
+    this.#device = new Device({
+      clock: this.#options.clock,
+      tun: this.#interface.tun,
+      socket: this.#socket,
+      session: {
+        profile: "mesh",
+        meshId: mesh.id,
+        staticKey,
+        psks: new PskRing(psks),
+        limits: limitsOf(mesh),
+        timestamps,
+        binding: mesh.binding,
+      },
+      ownAddresses: this.#interface.hasIpv6 ? [own.ipv4, own.ipv6] : [own.ipv4],
+      meshRanges: this.#meshRanges,
+      onDiscovery: this.#options.onDiscovery,
+      onFailed: this.#options.onFailed,
+    });
+  }
+
+  /** Takes settings that may change while the node is live. */
+  setMesh(mesh: MeshSettings): void {
+    this.#device?.setLimits(limitsOf(mesh));
+  }
+
+  /** Takes the mesh PSKs in force. */
+  setPsks(psks: Psks): void {
+    this.#device?.setPsks(new PskRing(psks));
+  }
+
+  /**
+   * Adds a peer or changes what is known of it. One that cannot be taken is logged and left out:
+   * the others must not suffer.
+   *
+   * @param node From the roster.
+   * @param candidates Where it may be.
+   */
+  upsertPeer(node: NodeRecord, candidates: readonly Endpoint[]): void {
+    const { nodeId, staticKey } = node;
+    try {
+      const addresses = [node.addresses.ipv4, node.addresses.ipv6].map(parseIpAddress);
+      const allowedIps = addresses.map(hostPrefix);
+      this.#device?.upsertPeer({ nodeId, staticKey, allowedIps, candidates });
+      for (const address of addresses) this.#interface.addPeerAddress(address);
+    } catch (error) {
+      log.warning("Peer left out", { peer: node.name, reason: reasonOf(error) });
+    }
+  }
+
+  /** Removes a peer: its sessions end at once. */
+  removePeer(node: NodeRecord): void {
+    this.#device?.removePeer(node.nodeId);
+    for (const text of [node.addresses.ipv4, node.addresses.ipv6]) {
+      this.#interface.removePeerAddress(parseIpAddress(text));
+    }
+  }
+
+  /** Sends a datagram from the data socket; lost if the node is not live. */
+  send(datagram: Uint8Array, to: Endpoint | UdpPath): void {
+    this.#device?.sendDatagram(datagram, to);
+  }
+
+  /** Closes everything, and removes the interface. Safe to call twice. */
+  close(): Promise<void> {
+    return this.#closed ??= this.#close();
+  }
+
+  async #close(): Promise<void> {
+    await this.#device?.close();
+    await this.#socket.close();
+    await this.#interface.close();
+    await this.#poller.close();
+  }
+}
+
+function limitsOf(mesh: MeshSettings): SessionLimits {
+  try {
+    return lowerLimits(mesh.limits);
+  } catch (error) {
+    log.error("Session limits of the mesh not taken", { reason: reasonOf(error) });
+    return DEFAULT_LIMITS;
+  }
+}
+
+function openSocket(options: DataSideOptions, poller: Poller): UdpLinux {
+  const open = (port: number) => openUdpSocket({ port, poller, formatEndpoint });
+  try {
+    return open(options.port);
+  } catch (error) {
+    const isTaken = error instanceof SyscallError && error.fault === "in-use";
+    if (!isTaken) throw toAgentError(error);
+    if (!options.isPortChosen) {
+      log.warning("UDP port of the last run is taken, another one is used", { port: options.port });
+      return open(0);
+    }
+    throw new AgentError(
+      "in-use",
+      `Cannot use UDP port ${options.port}: another process has it; choose another one by ` +
+        "--udp-port",
+      { cause: error },
+    );
+  }
+}

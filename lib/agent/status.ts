@@ -1,0 +1,105 @@
+/**
+ * What `status --json` says. Other programs rely on these names: they may be added to, not changed.
+ *
+ * @module
+ */
+
+import type { Clock } from "../base/clock.ts";
+import type { DropReason } from "../session/actions.ts";
+import type { PeerStatus } from "../mesh/device_options.ts";
+import type { NodeAddresses, NodeRecord } from "../wire/control_message.ts";
+
+/** One peer. */
+export interface AgentPeerStatus {
+  readonly name: string;
+  /** 64 hex digits. */
+  readonly nodeId: string;
+  readonly addresses: NodeAddresses;
+  /** Whether the coordinator has a line to it, or this node a session that answers. */
+  readonly online: boolean;
+  /** How datagrams reach it. */
+  readonly path: {
+    readonly kind: "udp" | "ssh" | "relay" | "none";
+    readonly remote?: string;
+    readonly rttMs?: number;
+  };
+  /** ISO 8601, UTC. */
+  readonly lastHandshakeAt?: string;
+  /** Handshakes that led to a session, since this process started. */
+  readonly handshakes: number;
+  readonly rxBytes: number;
+  readonly txBytes: number;
+}
+
+/** One node. */
+export interface AgentStatus {
+  readonly name: string;
+  /** 64 hex digits. */
+  readonly nodeId: string;
+  /** Mesh id, 32 hex digits. */
+  readonly mesh: string;
+  /** Without prefix length. */
+  readonly addresses: NodeAddresses;
+  /** Name of the network interface. */
+  readonly interface: string;
+  readonly dataPlane: {
+    readonly kind: "portable" | "linux";
+    readonly aead: string;
+    readonly reason?: string;
+  };
+  readonly coordinator: { readonly url: string; readonly connected: boolean };
+  readonly peers: readonly AgentPeerStatus[];
+  /** UDP port of this node. */
+  readonly udpPort: number;
+  /** Where this node says it can be reached. */
+  readonly endpoints: readonly string[];
+  /** The packet policy in force. */
+  readonly policy: string;
+  /** Packets and datagrams dropped, by reason; reasons that did not occur are left out. */
+  readonly drops: Readonly<Partial<Record<DropReason, number>>>;
+  /** What a person should know, a line each. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * Describes one peer.
+ *
+ * @param node From the roster.
+ * @param peer From the device; `undefined` if it does not have the peer.
+ * @param isPresent Whether the coordinator has a line to it.
+ * @param clock Makes times of the device's instants.
+ */
+export function peerStatusOf(
+  node: NodeRecord,
+  peer: PeerStatus | undefined,
+  isPresent: boolean,
+  clock: Clock,
+): AgentPeerStatus {
+  const hasPath = peer?.path !== undefined && !peer.isSilent;
+  const at = peer?.lastHandshakeAt;
+  return {
+    name: node.name,
+    nodeId: node.nodeId,
+    addresses: node.addresses,
+    online: isPresent || hasPath,
+    path: {
+      kind: peer?.path?.kind ?? "none",
+      ...(peer?.path === undefined ? {} : { remote: peer.path.remote }),
+      ...(peer?.path === undefined || peer.rttMs === undefined ? {} : { rttMs: peer.rttMs }),
+    },
+    ...(at === undefined || at === -Infinity
+      ? {}
+      : { lastHandshakeAt: new Date(clock.unixNow() - (clock.now() - at)).toISOString() }),
+    handshakes: peer?.handshakes ?? 0,
+    rxBytes: peer?.rxBytes ?? 0,
+    txBytes: peer?.txBytes ?? 0,
+  };
+}
+
+/** The counters that are not zero. */
+export function nonZero<K extends string>(
+  counts: Readonly<Record<K, number>>,
+): Partial<Record<K, number>> {
+  const entries = Object.entries<number>(counts).filter(([, count]) => count > 0);
+  return Object.fromEntries(entries) as Partial<Record<K, number>>;
+}
