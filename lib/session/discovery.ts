@@ -61,24 +61,29 @@ export interface DiscoveryKey {
 }
 
 /**
- * Makes a key for one agent.
+ * Makes the key id of a key for one agent.
  *
- * @param coordinatorSecret 32 bytes.
  * @param unixMs Milliseconds since 1970-01-01 UTC.
  * @param random Source of random bytes; tests pass their own.
+ * @returns 8 bytes.
  */
-export function newDiscoveryKey(
-  coordinatorSecret: Uint8Array,
+export function newKeyId(
   unixMs: number,
   random: (length: number) => Uint8Array = randomBytes,
-): DiscoveryKey {
+): Uint8Array {
   const keyId = new Uint8Array(DISCOVERY_KEY_ID_LENGTH);
   writeU32Le(keyId, 0, Math.floor(unixMs / MS_PER_DAY));
   keyId.set(random(DISCOVERY_KEY_ID_LENGTH - 4), 4);
-  return { keyId, key: discoveryKey(coordinatorSecret, keyId) };
+  return keyId;
 }
 
-/** The key that a key id names: 32 bytes. */
+/**
+ * The key that a key id names.
+ *
+ * @param coordinatorSecret 32 bytes.
+ * @param keyId 8 bytes.
+ * @returns 32 bytes.
+ */
 export function discoveryKey(coordinatorSecret: Uint8Array, keyId: Uint8Array): Uint8Array {
   return hkdf(coordinatorSecret, { info: concatBytes(utf8(DISCOVERY_LABEL), keyId) });
 }
