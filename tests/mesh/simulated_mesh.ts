@@ -1,0 +1,283 @@
+/**
+ * Whole nodes on the simulated network: each a device with its sessions, its data plane, a TUN whose
+ * machine answers pings, and keys that are the same in every run.
+ *
+ * @module
+ */
+
+import { toHex } from "../../lib/base/bytes.ts";
+import { sha256 } from "../../lib/crypto/hash.ts";
+import { type TransportAead, transportAead } from "../../lib/crypto/transport_aead.ts";
+import { type KeyPair, keyPairFrom } from "../../lib/crypto/x25519.ts";
+import { Device } from "../../lib/mesh/device.ts";
+import type { DeviceOptions, DevicePeer, PeerStatus } from "../../lib/mesh/device_options.ts";
+import type { Endpoint } from "../../lib/net/endpoint.ts";
+import { buildEcho, parseEcho } from "../../lib/net/icmp.ts";
+import { IP_PROTOCOL } from "../../lib/net/ip_packet.ts";
+import { parseIpAddress } from "../../lib/net/ip_address.ts";
+import { hostPrefix, parseIpPrefix } from "../../lib/net/ip_prefix.ts";
+import { DROP_REASONS, type DropReason } from "../../lib/session/actions.ts";
+import { DEFAULT_LIMITS, type SessionLimits } from "../../lib/session/limits.ts";
+import { PskRing } from "../../lib/session/psk_ring.ts";
+import type { SessionsOptions } from "../../lib/session/sessions.ts";
+import { TimestampSource } from "../../lib/session/timestamp.ts";
+import { FakeClock } from "../fakes/clock.ts";
+import { countingBackend } from "../fakes/crypto_counter.ts";
+import {
+  type FakeSocket,
+  type LinkQuality,
+  type SimulatedHost,
+  SimulatedNat,
+  SimulatedNetwork,
+} from "../fakes/network.ts";
+import { udpPacket, udpPayload } from "../fakes/packets.ts";
+import { seededBytes } from "../fakes/random.ts";
+import { FakeTun } from "../fakes/tun.ts";
+
+/** UDP port of every node. */
+export const PORT = 51_820;
+/** Ranges of mesh addresses. */
+export const MESH_RANGES = ["100.64.0.0/10", "fd77::/48"].map((text) => parseIpPrefix(text));
+/** The PSK of every mesh that is not told otherwise. */
+export const PSKS: PskRing = new PskRing({
+  current: { epoch: 1, psk: new Uint8Array(32).fill(0x42) },
+});
+const MESH_ID = new Uint8Array(16).fill(0x4d);
+
+/** How a node differs from the others. */
+export interface NodeOptions {
+  /** Underlay addresses. @default one IPv4 and one IPv6 address by its number */
+  readonly addresses?: readonly string[];
+  readonly nat?: SimulatedNat;
+  /** A key of somebody else, for a node that steals one. */
+  readonly staticKey?: KeyPair;
+  /** What differs in its session layer. */
+  readonly session?: Partial<SessionsOptions>;
+  /** What differs in its device. */
+  readonly device?: Partial<DeviceOptions>;
+}
+
+/** Calls of the transport AEAD. */
+export interface AeadCounts {
+  seals: number;
+  opens: number;
+}
+
+/** One node. */
+export class TestNode {
+  readonly mesh: TestMesh;
+  readonly name: string;
+  readonly staticKey: KeyPair;
+  readonly nodeId: string;
+  /** Mesh addresses by family. */
+  readonly inner: { readonly 4: Uint8Array; readonly 6: Uint8Array };
+  readonly host: SimulatedHost;
+  readonly crypto = countingBackend();
+  readonly aeadCounts: AeadCounts = { seals: 0, opens: 0 };
+  /** Written ahead by the timestamp source; survives a restart. */
+  timestampMark = 0;
+  /** Payloads of the UDP packets that reached this machine, oldest first. */
+  readonly received: Uint8Array[] = [];
+  /** Echo replies that reached this machine. */
+  echoReplies = 0;
+  /** ICMP errors that reached this machine. */
+  icmpErrors = 0;
+  socket!: FakeSocket;
+  tun!: FakeTun;
+  device!: Device;
+  readonly #options: NodeOptions;
+  #starts = 0;
+  #number: number;
+
+  /** Made by {@linkcode TestMesh.add}. */
+  constructor(mesh: TestMesh, name: string, number: number, options: NodeOptions) {
+    this.mesh = mesh;
+    this.name = name;
+    this.#number = number;
+    this.#options = options;
+    this.staticKey = options.staticKey ?? keyPairFrom(seededBytes(1000 + number)(32));
+    this.nodeId = toHex(sha256(this.staticKey.publicKey));
+    this.inner = {
+      4: parseIpAddress(`100.64.0.${number}`),
+      6: parseIpAddress(`fd77::${number.toString(16)}`),
+    };
+    const addresses = options.addresses ?? [`192.0.2.${number}`, `2001:db8::${number}`];
+    this.host = mesh.network.host(name, addresses, options.nat);
+    this.start();
+  }
+
+  /** Starts the node, as after a reboot: only keys, peers and the timestamp mark are there. */
+  start(): void {
+    const { mesh } = this;
+    this.socket = this.host.socket(PORT);
+    this.tun = new FakeTun(this.name);
+    this.tun.onDelivery = (packet) => this.#take(packet);
+    this.device = new Device({
+      clock: mesh.clock,
+      tun: this.tun,
+      socket: this.socket,
+      session: {
+        profile: "mesh",
+        meshId: MESH_ID,
+        staticKey: this.staticKey,
+        psks: PSKS,
+        limits: mesh.limits,
+        timestamps: new TimestampSource({
+          unixNow: () => mesh.clock.unixNow(),
+          mark: this.timestampMark,
+          persist: (mark) => {
+            this.timestampMark = mark;
+          },
+        }),
+        crypto: this.crypto.backend,
+        random: seededBytes(this.#number * 100 + this.#starts++),
+        ...this.#options.session,
+      },
+      ownAddresses: [this.inner[4], this.inner[6]],
+      meshRanges: MESH_RANGES,
+      aead: countingAead(this.aeadCounts),
+      ...this.#options.device,
+    });
+  }
+
+  /** The process is killed: nothing is said, everything is forgotten; peers are not set again. */
+  async kill(): Promise<void> {
+    await this.socket.close();
+    await this.device.close();
+  }
+
+  /** This node as a peer of others. */
+  asPeer(changes: Partial<DevicePeer> = {}): DevicePeer {
+    return {
+      nodeId: this.nodeId,
+      staticKey: this.staticKey.publicKey,
+      allowedIps: [hostPrefix(this.inner[4]), hostPrefix(this.inner[6])],
+      candidates: this.host.nat === undefined
+        ? this.host.addresses.map((address): Endpoint => ({ address, port: PORT }))
+        : [],
+      ...changes,
+    };
+  }
+
+  /** How things stand with another node. */
+  statusOf(peer: TestNode): PeerStatus {
+    const status = this.device.peerStatus(peer.nodeId);
+    if (status === undefined) throw new Error(`${peer.name} is no peer of ${this.name}`);
+    return status;
+  }
+
+  /** Sends a UDP packet through the mesh. */
+  send(to: TestNode, payload: Uint8Array, family: 4 | 6 = 4): void {
+    const [source, destination] = [this.inner[family], to.inner[family]];
+    this.tun.send(udpPacket({ source, destination, payload }));
+  }
+
+  /** Pings another node's machine and runs the clock; returns the milliseconds, if it answers. */
+  pingInner(to: TestNode, family: 4 | 6 = 4, maxMs = 10_000): number | undefined {
+    const before = this.echoReplies;
+    const [source, destination] = [this.inner[family], to.inner[family]];
+    const data = Uint8Array.of(1, 2, 3);
+    const echo = { source, destination, isReply: false, identifier: 7, sequence: before, data };
+    this.tun.send(buildEcho(echo));
+    return this.mesh.clock.advanceUntil(() => this.echoReplies > before, maxMs);
+  }
+
+  /** Drop counters that are not zero. */
+  drops(): Partial<Record<DropReason, number>> {
+    const seen: Partial<Record<DropReason, number>> = {};
+    const { drops } = this.device;
+    for (const reason of DROP_REASONS) if (drops[reason] !== 0) seen[reason] = drops[reason];
+    return seen;
+  }
+
+  #take(packet: Uint8Array): void {
+    const echo = parseEcho(packet);
+    if (echo?.isReply === true) this.echoReplies++;
+    else if (echo !== undefined) {
+      const { source, destination } = echo;
+      this.tun.send(
+        buildEcho({ ...echo, source: destination, destination: source, isReply: true }),
+      );
+    } else if (packet[packet[0]! >> 4 === 4 ? 9 : 6] === IP_PROTOCOL.udp) {
+      this.received.push(udpPayload(packet));
+    } else this.icmpErrors++;
+  }
+}
+
+/** What a mesh is made of. */
+export interface MeshOptions extends Partial<LinkQuality> {
+  readonly seed?: number;
+  readonly limits?: SessionLimits;
+}
+
+/** Several nodes on one network. */
+export class TestMesh {
+  readonly clock = new FakeClock();
+  readonly network: SimulatedNetwork;
+  readonly limits: SessionLimits;
+  readonly nodes: TestNode[] = [];
+
+  constructor(options: MeshOptions = {}) {
+    const { limits = DEFAULT_LIMITS, ...network } = options;
+    this.limits = limits;
+    this.network = new SimulatedNetwork({ clock: this.clock, ...network });
+  }
+
+  /** Adds a node that knows nobody. */
+  add(name: string, options: NodeOptions = {}): TestNode {
+    const node = new TestNode(this, name, this.nodes.length + 1, options);
+    this.nodes.push(node);
+    return node;
+  }
+
+  /** Makes all nodes peers of each other. */
+  introduceAll(): void {
+    for (const node of this.nodes) {
+      node.device.setPeers(
+        this.nodes.filter((peer) => peer !== node).map((peer) => peer.asPeer()),
+      );
+    }
+  }
+
+  /** Closes all nodes. */
+  async close(): Promise<void> {
+    for (const node of this.nodes) await node.device.close();
+  }
+}
+
+/** Two nodes, alice and bob, who know each other. */
+export function twoNodes(options: MeshOptions = {}) {
+  const mesh = new TestMesh(options);
+  const alice = mesh.add("alice");
+  const bob = mesh.add("bob");
+  mesh.introduceAll();
+  return { mesh, clock: mesh.clock, network: mesh.network, alice, bob };
+}
+
+/** A number as four bytes, for payloads that can be told apart. */
+export function numbered(value: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, value);
+  return bytes;
+}
+
+/** What {@linkcode numbered} wrote. */
+export function numberOf(bytes: Uint8Array): number {
+  return new DataView(bytes.buffer, bytes.byteOffset).getUint32(0);
+}
+
+function countingAead(counts: AeadCounts): TransportAead {
+  const inner = transportAead();
+  return {
+    name: inner.name,
+    seal(...args) {
+      counts.seals++;
+      inner.seal(...args);
+    },
+    open(...args) {
+      counts.opens++;
+      return inner.open(...args);
+    },
+    wipe: () => inner.wipe(),
+  };
+}
