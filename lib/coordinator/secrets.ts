@@ -7,6 +7,7 @@
 
 import { concatBytes, utf8 } from "../base/bytes.ts";
 import { hkdf } from "../crypto/hkdf.ts";
+import { type DiscoveryKey, discoveryKey, newKeyId } from "../session/discovery.ts";
 import { joinSecretOf } from "../token/token.ts";
 
 /** The coordinator secret, by what may be had from it. */
@@ -33,7 +34,13 @@ export class CoordinatorSecret {
 
   /** The key of a discovery key id (8 bytes), 32 bytes. */
   discoveryKey(keyId: Uint8Array): Uint8Array {
-    return this.#derive("tunnelmesh discovery v1", keyId);
+    return discoveryKey(this.#secret, keyId);
+  }
+
+  /** A fresh discovery key for one agent. */
+  newDiscoveryKey(unixMs: number): DiscoveryKey {
+    const keyId = newKeyId(unixMs);
+    return { keyId, key: this.discoveryKey(keyId) };
   }
 
   /** The join secret of a token, 32 bytes. */

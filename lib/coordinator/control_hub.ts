@@ -1,0 +1,516 @@
+/**
+ * All control connections: admits them, greets them, keeps every member's copy of roster, presence
+ * and PSKs up to date, and notices who is gone.
+ *
+ * ```
+ * opened → message 1 → (nothing is proven yet) → hello → registered or recognised → greeted
+ *                                                          welcome, psks, roster, presence
+ * ```
+ *
+ * Changes are gathered for a moment and then told to all at once: one body per change and agent,
+ * whatever the size of the mesh.
+ *
+ * @module
+ */
+
+import type { Clock } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+import type { KeyPair } from "../crypto/x25519.ts";
+import { formatIpPrefix } from "../net/ip_prefix.ts";
+import { ControlServer, type NamedCredential } from "../session/control_channel.ts";
+import { joinPskOf } from "../token/token.ts";
+import {
+  type ClientMessage,
+  decodeClientMessage,
+  type DiscoveryCredential,
+  encodeServerMessage,
+  type Hello,
+  MessageError,
+  type OnlineNode,
+  type ServerMessage,
+  type Welcome,
+} from "../wire/control_message.ts";
+import { closeOf, RefusalError } from "../wire/refusal.ts";
+import { CloneWatch } from "./clone_watch.ts";
+import type { ControlListener, ListenerEvents } from "./control_listener.ts";
+
+import type { MeshIdentity } from "./mesh_identity.ts";
+import type { PskEpochs } from "./psk_epochs.ts";
+import { nodeIdOf, type Registry } from "./registry.ts";
+import type { CoordinatorSecret } from "./secrets.ts";
+import type { NodeRow } from "./store.ts";
+import type { TokenBook } from "./token_book.ts";
+
+/** How often agents say that they are there. */
+export const HEARTBEAT_MS = 25_000;
+/** So many missed heartbeats, and a connection is dead. */
+const MISSED_HEARTBEATS = 3;
+/** Changes are told together, at most this often. */
+const GATHER_MS = 40;
+/** How often deadlines are looked at. */
+const TICK_MS = 5_000;
+/** How often last-seen times and endpoints are saved. */
+const FLUSH_MS = 30_000;
+/** A member may send so many messages in a minute; an agent sends about three. */
+const MESSAGES_PER_MINUTE = 600;
+const DAY_MS = 86_400_000;
+
+/** What a {@linkcode ControlHub} works with. */
+export interface ControlHubOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly listener: ControlListener;
+  readonly staticKey: KeyPair;
+  readonly mesh: MeshIdentity;
+  readonly secret: CoordinatorSecret;
+  readonly registry: Registry;
+  readonly tokens: TokenBook;
+  readonly epochs: PskEpochs;
+  /** What every welcome says besides. */
+  readonly welcome: Pick<Welcome, "software" | "udpPorts"> & {
+    readonly mesh: Pick<Welcome["mesh"], "binding" | "limits">;
+  };
+}
+
+/** Counters of a hub, for status and metrics. */
+export interface HubCounts {
+  joined: number;
+  refused: number;
+  displaced: number;
+  unknownKinds: number;
+}
+
+interface Connection {
+  readonly id: number;
+  readonly remote: string;
+  readonly server: ControlServer;
+  /** Known from the hello on. */
+  nodeId: string | undefined;
+  heardAt: number;
+  /** Roster version that was sent. */
+  rosterVersion: number;
+  ackedEpoch: number;
+  messages: number;
+}
+
+/** All control connections of a coordinator. */
+export class ControlHub implements ListenerEvents {
+  readonly counts: HubCounts = { joined: 0, refused: 0, displaced: 0, unknownKinds: 0 };
+  readonly #o: ControlHubOptions;
+  readonly #connections = new Map<number, Connection>();
+  readonly #byNode = new Map<string, Connection>();
+  readonly #clones = new CloneWatch();
+  /** Nodes that were connected since the start: whether they are offline is known. */
+  readonly #settled = new Set<string>();
+  readonly #startedAt: number;
+  readonly #changedPresence = new Set<string>();
+  #cancelTell: (() => void) | undefined;
+  #cancelTick: () => void;
+  #toldAt = -Infinity;
+  #flushedAt: number;
+  #minuteStartedAt: number;
+  #day: number;
+  #isStopped = false;
+  readonly #onFailed: (error: Error) => void;
+
+  /** @param onFailed Called when the listener cannot go on; the coordinator then ends. */
+  constructor(options: ControlHubOptions, onFailed: (error: Error) => void) {
+    this.#o = options;
+    this.#onFailed = onFailed;
+    const now = options.clock.now();
+    this.#startedAt = now;
+    this.#flushedAt = now;
+    this.#minuteStartedAt = now;
+    this.#day = this.#today();
+    this.#cancelTick = options.clock.schedule(now + TICK_MS, () => this.#tick());
+  }
+
+  /** Whether a member is connected. */
+  isOnline(nodeId: string): boolean {
+    return this.#byNode.has(nodeId);
+  }
+
+  /** How many members are connected. */
+  get onlineCount(): number {
+    return this.#byNode.size;
+  }
+
+  /** Where a member's connection comes from. */
+  remoteOf(nodeId: string): string | undefined {
+    return this.#byNode.get(nodeId)?.remote;
+  }
+
+  /** @inheritdoc */
+  opened(id: number, remote: string): void {
+    const server = new ControlServer({
+      staticKey: this.#o.staticKey,
+      meshId: this.#o.mesh.meshId,
+      unixNow: () => this.#o.clock.unixNow(),
+      lookup: (credential, clientKey) => this.#pskOf(credential, clientKey),
+    });
+    this.#connections.set(id, {
+      id,
+      remote,
+      server,
+      nodeId: undefined,
+      heardAt: this.#o.clock.now(),
+      rosterVersion: 0,
+      ackedEpoch: 0,
+      messages: 0,
+    });
+  }
+
+  /** @inheritdoc */
+  received(id: number, message: Uint8Array): void {
+    const connection = this.#connections.get(id);
+    if (connection === undefined) return;
+    connection.heardAt = this.#o.clock.now();
+    try {
+      const { bodies, toSend, opened } = connection.server.receive(message);
+      for (const answer of toSend) this.#o.listener.send(id, answer);
+      if (opened) this.#o.listener.admit(id);
+      for (const body of bodies) {
+        if (!this.#connections.has(id)) return; // a body before it ended the connection
+        this.#handle(connection, decodeClientMessage(body));
+      }
+    } catch (error) {
+      this.#refuse(connection, this.#refusalOf(error));
+    }
+  }
+
+  /** @inheritdoc */
+  closed(id: number): void {
+    const connection = this.#connections.get(id);
+    if (connection !== undefined) this.#forget(connection);
+  }
+
+  /** @inheritdoc */
+  failed(error: Error): void {
+    this.#onFailed(error);
+  }
+
+  /** Tells every connected member the PSKs in force. */
+  tellPsks(): void {
+    this.#broadcast(this.#o.epochs.psks());
+  }
+
+  /** Something in the roster changed: tells the members soon. */
+  rosterChanged(): void {
+    this.#tellSoon();
+  }
+
+  /** Ends the connection of a member that is one no longer. */
+  expel(nodeId: string, refusal: RefusalError): void {
+    const connection = this.#byNode.get(nodeId);
+    if (connection !== undefined) this.#refuse(connection, refusal);
+    this.#tellSoon();
+  }
+
+  /** Closes every connection and saves what is unsaved. */
+  stop(): void {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    this.#cancelTick();
+    this.#cancelTell?.();
+    const { code, reason } = closeOf(new RefusalError("shutdown"));
+    for (const connection of this.#connections.values()) {
+      this.#o.listener.close(connection.id, code, reason);
+      if (connection.nodeId !== undefined) {
+        this.#o.registry.touch(connection.nodeId, this.#o.clock.unixNow());
+      }
+    }
+    this.#connections.clear();
+    this.#byNode.clear();
+    this.#flush();
+  }
+
+  #pskOf(credential: NamedCredential, clientKey: Uint8Array): Uint8Array {
+    if (credential.kind === "member") {
+      this.#o.registry.requireMember(clientKey);
+      return this.#o.secret.memberPsk(clientKey);
+    }
+    const unixMs = this.#o.clock.unixNow();
+    const token = this.#o.tokens.admitting(credential.tokenId, nodeIdOf(clientKey), unixMs);
+    return joinPskOf(this.#o.tokens.joinSecret(token));
+  }
+
+  #handle(connection: Connection, message: ReturnType<typeof decodeClientMessage>): void {
+    if (++connection.messages > MESSAGES_PER_MINUTE) throw new RefusalError("busy");
+    if (connection.nodeId === undefined) {
+      if (message.kind !== "hello") throw new RefusalError("bad-message");
+      return this.#greet(connection, message);
+    }
+    if (message.kind === "unknown") this.counts.unknownKinds++;
+    else this.#handleMember(connection, connection.nodeId, message);
+  }
+
+  #handleMember(connection: Connection, nodeId: string, message: ClientMessage): void {
+    const { registry, epochs, clock } = this.#o;
+    switch (message.kind) {
+      case "hello":
+        throw new RefusalError("bad-message");
+      case "heartbeat":
+        return this.#send(connection, message);
+      case "endpoints":
+        registry.touch(nodeId, clock.unixNow(), message.endpoints);
+        return this.#presenceChanged(nodeId);
+      case "psk-ack":
+        connection.ackedEpoch = Math.max(connection.ackedEpoch, message.epoch);
+        if (epochs.pending !== undefined) this.#advanceEpochs();
+        return;
+      case "leave":
+        registry.setState(nodeId, "removed");
+        this.#o.log.info("a node left the mesh", { peer: nodeId });
+        this.#forget(connection);
+        this.#o.listener.close(connection.id, 1000, "left the mesh");
+        return this.#tellSoon();
+    }
+  }
+
+  /** Everything that message 1 must not do happens here: the client has proven itself. */
+  #greet(connection: Connection, hello: Hello): void {
+    const { registry, log } = this.#o;
+    const nodeId = nodeIdOf(connection.server.client.staticKey);
+    const older = this.#displacing(nodeId);
+    const node = this.#admit(connection, hello);
+    if (older !== undefined) this.#refuse(older, new RefusalError("newer-connection"));
+    connection.nodeId = nodeId;
+    this.#byNode.set(nodeId, connection);
+    this.#settled.add(nodeId);
+    log.info("a node connected", { peer: nodeId, name: node.name, endpoint: connection.remote });
+    this.#send(connection, this.#welcomeOf(node));
+    this.#send(connection, this.#o.epochs.psks());
+    for (const body of registry.rosterSince(hello.rosterVersion, hello.rosterLineage)) {
+      this.#send(connection, body);
+    }
+    connection.rosterVersion = registry.version;
+    this.#send(connection, {
+      kind: "presence",
+      full: true,
+      online: [...this.#byNode.keys()].map((id) => this.#onlineNode(id)),
+      offline: [],
+    });
+    this.#presenceChanged(nodeId);
+  }
+
+  /** The older connection that the node's new one displaces, unless both are clones. */
+  #displacing(nodeId: string): Connection | undefined {
+    const now = this.#o.clock.now();
+    if (this.#clones.isRefused(nodeId, now)) throw new RefusalError("cloned");
+    const older = this.#byNode.get(nodeId);
+    if (older === undefined) return undefined;
+    this.counts.displaced++;
+    if (this.#clones.displaced(nodeId, now)) {
+      this.#o.log.warning("cloned state folder: two machines use the key of one node", {
+        peer: nodeId,
+        endpoint: older.remote,
+      });
+      this.#refuse(older, new RefusalError("cloned"));
+      throw new RefusalError("cloned");
+    }
+    return older;
+  }
+
+  #admit(connection: Connection, hello: Hello): NodeRow {
+    const { registry, clock, log } = this.#o;
+    const { staticKey, credential } = connection.server.client;
+    const unixMs = clock.unixNow();
+    if (credential.kind === "member") return registry.connect(staticKey, hello, unixMs);
+    const { node, tookOver } = registry.join({
+      staticKey,
+      tokenId: credential.tokenId,
+      hello,
+      unixMs,
+      isInUse: (nodeId) => this.#isInUse(nodeId),
+    });
+    this.counts.joined++;
+    log.info("a node joined the mesh", { peer: node.nodeId, name: node.name });
+    if (tookOver !== undefined) {
+      log.warning("a node took over name and addresses of an offline one with the same SSH key", {
+        peer: node.nodeId,
+        name: node.name,
+        reason: `replaces ${tookOver}`,
+      });
+    }
+    return node;
+  }
+
+  /** Connected, or of unknown state because this process started too recently to know. */
+  #isInUse(nodeId: string): boolean {
+    if (this.#byNode.has(nodeId)) return true;
+    const isSettling = this.#o.clock.now() - this.#startedAt < MISSED_HEARTBEATS * HEARTBEAT_MS;
+    return isSettling && !this.#settled.has(nodeId);
+  }
+
+  #welcomeOf(node: NodeRow): Welcome {
+    const { mesh, welcome, secret, clock, registry } = this.#o;
+    return {
+      kind: "welcome",
+      nodeId: node.nodeId,
+      name: node.name,
+      addresses: registry.recordOf(node).addresses,
+      memberPsk: secret.memberPsk(node.staticKey),
+      mesh: {
+        id: mesh.meshId,
+        ipv4Range: formatIpPrefix(mesh.addresses.ipv4Range),
+        ipv6Range: formatIpPrefix(mesh.addresses.ipv6Range),
+        policy: "allow-all",
+        ...welcome.mesh,
+      },
+      udpPorts: welcome.udpPorts,
+      discovery: this.#discovery(),
+      unixMs: Math.max(0, Math.floor(clock.unixNow())),
+      heartbeatMs: HEARTBEAT_MS,
+      software: welcome.software,
+    };
+  }
+
+  /** A discovery key of its own for each agent, so that no member can answer for the coordinator. */
+  #discovery(): DiscoveryCredential {
+    const { keyId, key } = this.#o.secret.newDiscoveryKey(this.#o.clock.unixNow());
+    return { id: keyId, key };
+  }
+
+  #today(): number {
+    return Math.max(0, Math.floor(this.#o.clock.unixNow() / DAY_MS));
+  }
+
+  #onlineNode(nodeId: string): OnlineNode {
+    return { nodeId, endpoints: this.#o.registry.node(nodeId)?.endpoints ?? [] };
+  }
+
+  #presenceChanged(nodeId: string): void {
+    this.#changedPresence.add(nodeId);
+    this.#tellSoon();
+  }
+
+  #tellSoon(): void {
+    if (this.#cancelTell !== undefined || this.#isStopped) return;
+    const at = Math.max(this.#o.clock.now(), this.#toldAt + GATHER_MS);
+    this.#cancelTell = this.#o.clock.schedule(at, () => this.#tell());
+  }
+
+  /** Tells all members what changed: the roster first, since presence speaks of its nodes. */
+  #tell(): void {
+    this.#cancelTell = undefined;
+    this.#toldAt = this.#o.clock.now();
+    const { registry } = this.#o;
+    const version = registry.version;
+    /** Agents differ in what they have only if one was greeted in between. */
+    const deltas = new Map<number, Uint8Array>();
+    for (const connection of this.#byNode.values()) {
+      if (connection.rosterVersion >= version) continue;
+      let body = deltas.get(connection.rosterVersion);
+      if (body === undefined) {
+        body = encodeServerMessage(registry.changesSince(connection.rosterVersion));
+        deltas.set(connection.rosterVersion, body);
+      }
+      this.#sendBody(connection, body);
+      connection.rosterVersion = version;
+    }
+    if (this.#changedPresence.size === 0) return;
+    const changed = [...this.#changedPresence];
+    this.#changedPresence.clear();
+    this.#broadcast({
+      kind: "presence",
+      full: false,
+      online: changed.filter((id) => this.#byNode.has(id)).map((id) => this.#onlineNode(id)),
+      offline: changed.filter((id) => !this.#byNode.has(id)),
+    });
+  }
+
+  #tick(): void {
+    const now = this.#o.clock.now();
+    for (const connection of [...this.#connections.values()]) {
+      if (now - connection.heardAt > MISSED_HEARTBEATS * HEARTBEAT_MS) {
+        this.#refuse(connection, new RefusalError("timeout"));
+      }
+    }
+    if (now - this.#minuteStartedAt >= 60_000) {
+      this.#minuteStartedAt = now;
+      for (const connection of this.#connections.values()) connection.messages = 0;
+    }
+    this.#advanceEpochs();
+    if (this.#today() !== this.#day) {
+      this.#day = this.#today();
+      for (const connection of this.#byNode.values()) {
+        this.#send(connection, { kind: "discovery-key", discovery: this.#discovery() });
+      }
+    }
+    if (now - this.#flushedAt >= FLUSH_MS) this.#flush();
+    this.#clones.sweep(now);
+    this.#cancelTick = this.#o.clock.schedule(now + TICK_MS, () => this.#tick());
+  }
+
+  #advanceEpochs(): void {
+    const { epochs, clock, log } = this.#o;
+    const pending = epochs.pending ?? 0;
+    const isAcknowledged = this.#byNode.size > 0 &&
+      [...this.#byNode.values()].every((connection) => connection.ackedEpoch >= pending);
+    try {
+      if (epochs.advance(clock.unixNow(), isAcknowledged)) this.tellPsks();
+    } catch (error) {
+      log.error("cannot save the PSK epochs; trying again", { error: textOf(error) });
+    }
+  }
+
+  #flush(): void {
+    this.#flushedAt = this.#o.clock.now();
+    try {
+      this.#o.registry.flush();
+    } catch (error) {
+      this.#o.log.error("cannot save last-seen times; trying again", { error: textOf(error) });
+    }
+  }
+
+  #refusalOf(error: unknown): RefusalError {
+    if (error instanceof RefusalError) return error;
+    if (error instanceof MessageError) return new RefusalError("bad-message", error.message);
+    return new RefusalError("internal", undefined, { cause: error });
+  }
+
+  #refuse(connection: Connection, refusal: RefusalError): void {
+    this.counts.refused++;
+    const fields = {
+      reason: refusal.reason,
+      endpoint: connection.remote,
+      ...(connection.nodeId === undefined ? {} : { peer: connection.nodeId }),
+      ...(refusal.cause === undefined ? {} : { error: textOf(refusal.cause) }),
+    };
+    const isOurFault = refusal.reason === "internal" || refusal.reason === "storage-failure";
+    if (isOurFault) this.#o.log.error("a control connection failed here", fields);
+    else this.#o.log.info("a control connection was refused", fields);
+    this.#forget(connection);
+    const { code, reason } = closeOf(refusal);
+    this.#o.listener.close(connection.id, code, reason);
+  }
+
+  #forget(connection: Connection): void {
+    this.#connections.delete(connection.id);
+    const { nodeId } = connection;
+    if (nodeId === undefined || this.#byNode.get(nodeId) !== connection) return;
+    this.#byNode.delete(nodeId);
+    this.#o.registry.touch(nodeId, this.#o.clock.unixNow());
+    this.#presenceChanged(nodeId);
+  }
+
+  #broadcast(message: ServerMessage): void {
+    const body = encodeServerMessage(message);
+    for (const connection of this.#byNode.values()) this.#sendBody(connection, body);
+  }
+
+  #send(connection: Connection, message: ServerMessage): void {
+    this.#sendBody(connection, encodeServerMessage(message));
+  }
+
+  #sendBody(connection: Connection, body: Uint8Array): void {
+    for (const message of connection.server.seal(body)) {
+      this.#o.listener.send(connection.id, message);
+    }
+  }
+}
+
+function textOf(error: unknown): string {
+  const cause = error instanceof RefusalError ? error.cause ?? error : error;
+  return cause instanceof Error ? cause.message : String(cause);
+}

@@ -1,0 +1,111 @@
+/**
+ * Tokens: which ones admit (protocol.md §1). The book knows serials, ids and states; what a token
+ * says is derived from the coordinator secret when it is shown.
+ *
+ * ```
+ * mesh token   active → rotated
+ * invite       active → spent, or past its time
+ * ```
+ *
+ * @module
+ */
+
+import { equalBytes } from "../base/bytes.ts";
+import { tokenIdOf } from "../token/token.ts";
+import { RefusalError } from "../wire/refusal.ts";
+import type { Ledger } from "./ledger.ts";
+import type { CoordinatorSecret } from "./secrets.ts";
+import type { TokenRow } from "./store.ts";
+
+/** All tokens of a mesh. */
+export class TokenBook {
+  readonly #ledger: Ledger;
+  readonly #secret: CoordinatorSecret;
+
+  /** @throws {RangeError} when the rows were made with another coordinator secret. */
+  constructor(ledger: Ledger, secret: CoordinatorSecret) {
+    this.#ledger = ledger;
+    this.#secret = secret;
+    const [first] = ledger.tokens.values();
+    if (first !== undefined && !equalBytes(first.tokenId, tokenIdOf(this.joinSecret(first)))) {
+      throw new RangeError("the coordinator secret does not belong to this registry");
+    }
+  }
+
+  /** The join secret of a token, 32 bytes: with mesh id and coordinator key it is the token text. */
+  joinSecret(token: TokenRow): Uint8Array {
+    return this.#secret.joinSecret(token.serial);
+  }
+
+  /** The reusable token in force. */
+  get current(): TokenRow | undefined {
+    return [...this.#ledger.tokens.values()].find((token) =>
+      token.kind === "mesh" && token.state === "active"
+    );
+  }
+
+  /** Replaces the reusable token: the one before admits nobody any more, members stay. */
+  rotate(unixMs: number): TokenRow {
+    const before = [...this.#ledger.tokens.values()]
+      .filter((token) => token.kind === "mesh" && token.state === "active")
+      .map((token): TokenRow => ({ ...token, state: "rotated" }));
+    const token = this.#next("mesh", unixMs, undefined);
+    this.#ledger.commit({ tokens: [...before, token] });
+    return token;
+  }
+
+  /** Makes an invite, good for one node until `expiresAt` (unix milliseconds). */
+  invite(unixMs: number, expiresAt: number): TokenRow {
+    const token = this.#next("invite", unixMs, expiresAt);
+    this.#ledger.commit({ tokens: [token] });
+    return token;
+  }
+
+  /**
+   * The token that admits a node now. Changes nothing.
+   *
+   * @param nodeId Who asks: a spent invite still serves the node that spent it, until that node's
+   * first connection as a member (its welcome may have been lost).
+   * @throws {RefusalError} `unknown-token`, `token-rotated`, `token-spent`, `token-expired`.
+   */
+  admitting(tokenId: Uint8Array, nodeId: string, unixMs: number): TokenRow {
+    const token = this.#find(tokenId);
+    if (token === undefined) throw new RefusalError("unknown-token");
+    if (token.state === "rotated") throw new RefusalError("token-rotated");
+    if (token.state === "spent") {
+      const node = this.#ledger.nodes.get(nodeId);
+      const isUnconfirmed = token.spentBy === nodeId && node !== undefined &&
+        node.state === "active" && !node.hasConnected;
+      if (!isUnconfirmed) throw new RefusalError("token-spent");
+    } else if (token.expiresAt !== undefined && unixMs >= token.expiresAt) {
+      throw new RefusalError("token-expired");
+    }
+    return token;
+  }
+
+  /** The row to save along with a registration: an invite is spent, a mesh token stays as it is. */
+  spend(token: TokenRow, nodeId: string): TokenRow[] {
+    return token.kind === "invite" ? [{ ...token, state: "spent", spentBy: nodeId }] : [];
+  }
+
+  #find(tokenId: Uint8Array): TokenRow | undefined {
+    for (const token of this.#ledger.tokens.values()) {
+      if (equalBytes(token.tokenId, tokenId)) return token;
+    }
+    return undefined;
+  }
+
+  #next(kind: TokenRow["kind"], unixMs: number, expiresAt: number | undefined): TokenRow {
+    const serial = Math.max(0, ...this.#ledger.tokens.keys()) + 1;
+    const tokenId = tokenIdOf(this.#secret.joinSecret(serial));
+    return {
+      serial,
+      tokenId,
+      kind,
+      state: "active",
+      expiresAt,
+      spentBy: undefined,
+      createdAt: unixMs,
+    };
+  }
+}
