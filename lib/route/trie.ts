@@ -55,8 +55,13 @@ export function find<T>(
 ): T | undefined {
   let best: T | undefined = undefined;
   let node: TrieNode<T> | undefined = root;
-  while (node !== undefined && sharedBits(node, w0, w1, w2, w3) >= node.length) {
-    if (node.value !== undefined) best = node.value;
+  while (node !== undefined) {
+    // A joining node need not be compared: if the key does not begin with it, it does not begin
+    // with what hangs below either.
+    if (node.value !== undefined) {
+      if (sharedBits(node, w0, w1, w2, w3) < node.length) break;
+      best = node.value;
+    }
     if (node.length === 128) break;
     node = bitAt(node.length, w0, w1, w2, w3) === 0 ? node.zero : node.one;
   }
