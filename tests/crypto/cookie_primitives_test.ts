@@ -5,7 +5,8 @@
  * - key(label, …) = BLAKE2s(label ‖ "TunGo" ‖ 0x01 ‖ …)
  * - mac1 = MAC(key("mac1", static key), message); mac2 = MAC(key("mac2", cookie), message ‖ mac1)
  * - cookie = MAC(secret, address 16 ‖ bucket u64 little-endian)
- * - reply = nonce ‖ XChaCha20-Poly1305(key("cookie", static key ‖ ephemeral key), cookie)
+ * - reply = nonce ‖ XChaCha20-Poly1305(key("cookie", static key ‖ ephemeral key), cookie),
+ *   associated data the ephemeral key
  *
  * @module
  */
@@ -16,7 +17,6 @@ import { type CryptoBackend, NATIVE_BACKEND } from "../../lib/crypto/backend.ts"
 import { NOBLE_BACKEND } from "../../lib/crypto/noble.ts";
 import golden from "../vectors/tungo-dos-golden.json" with { type: "json" };
 
-const NO_AD = new Uint8Array(0);
 const BUCKET_SECONDS = 120;
 
 /** The addresses of the vectors, as 16 bytes; reading text is another layer's work. */
@@ -52,9 +52,9 @@ for (const backend of [NATIVE_BACKEND, NOBLE_BACKEND]) {
       strictEqual(toHex(mac2), row.mac2);
       const nonce = fromHex(row.reply_nonce);
       const replyKey = keyOf(backend, "cookie", staticKey, ephemeral);
-      const reply = concatBytes(nonce, backend.sealX(replyKey, nonce, NO_AD, cookie));
+      const reply = concatBytes(nonce, backend.sealX(replyKey, nonce, ephemeral, cookie));
       strictEqual(toHex(reply), row.cookie_reply);
-      const opened = backend.openX(replyKey, nonce, NO_AD, reply.subarray(24));
+      const opened = backend.openX(replyKey, nonce, ephemeral, reply.subarray(24));
       strictEqual(opened && toHex(opened), row.cookie);
       strictEqual(
         toHex(concatBytes(Uint8Array.of(1), message, mac1, mac2)),
