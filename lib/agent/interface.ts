@@ -91,9 +91,10 @@ export class MeshInterface {
   configure(place: MeshPlace): void {
     this.#place = place;
     orAgentError(() => {
+      const ranges = [place.ranges.ipv4, place.ranges.ipv6];
+      refuseOverlap(this.#netlink, ranges);
       const routes = this.#netlink.routes();
-      this.#refuseOverlap(routes, place);
-      this.#routesWholeRange = !routes.some((route) => isOurs(route) && isInRange(route, place));
+      this.#routesWholeRange = !routes.some((route) => isOurs(route) && isInRange(route, ranges));
       this.#netlink.setLink(this.tun.index, { isUp: true });
       this.#netlink.addAddress(this.tun.index, hostPrefix(place.addresses.ipv4));
       this.#hasIpv6 = hasIpv6() && this.#addIpv6(place.addresses.ipv6);
@@ -174,24 +175,31 @@ export class MeshInterface {
       metric: METRIC_BASE + this.tun.index,
     };
   }
+}
 
-  #refuseOverlap(routes: readonly Route[], place: MeshPlace): void {
-    const inTheWay = routes.find((route) =>
-      route.table !== TABLE_LOCAL && !isOurs(route) && !isOwnAddressRoute(route) &&
-      ROUTE_TYPES_IN_THE_WAY.includes(route.type) && route.destination.length > 0 &&
-      isInRange(route, place)
-    );
-    if (inTheWay === undefined) return;
-    const { destination, interfaceIndex } = inTheWay;
-    const link = this.#netlink.links().find(({ index }) => index === interfaceIndex);
-    const where = link === undefined ? "" : ` on "${link.name}"`;
-    const range = place.ranges[destination.address.length === 4 ? "ipv4" : "ipv6"];
-    throw new AgentError(
-      "config",
-      `Cannot use mesh range ${formatIpPrefix(range)}: this machine has a route to ` +
-        `${formatIpPrefix(destination)}${where}; give the coordinator another range by --range`,
-    );
-  }
+/**
+ * Looks for routes of something else into a range.
+ *
+ * @param netlink Open.
+ * @param ranges Of the mesh.
+ * @throws {AgentError} `config`, naming the first such route.
+ */
+export function refuseOverlap(netlink: Netlink, ranges: readonly IpPrefix[]): void {
+  const inTheWay = netlink.routes().find((route) =>
+    route.table !== TABLE_LOCAL && !isOurs(route) && !isOwnAddressRoute(route) &&
+    ROUTE_TYPES_IN_THE_WAY.includes(route.type) && route.destination.length > 0 &&
+    isInRange(route, ranges)
+  );
+  if (inTheWay === undefined) return;
+  const { destination, interfaceIndex } = inTheWay;
+  const link = netlink.links().find(({ index }) => index === interfaceIndex);
+  const where = link === undefined ? "" : ` on "${link.name}"`;
+  const range = ranges.find((range) => prefixesOverlap(range, destination))!;
+  throw new AgentError(
+    "config",
+    `Cannot use mesh range ${formatIpPrefix(range)}: this machine has a route to ` +
+      `${formatIpPrefix(destination)}${where}; give the coordinator another range by --range`,
+  );
 }
 
 function isOurs(route: Route): boolean {
@@ -204,8 +212,8 @@ function isOwnAddressRoute(route: Route): boolean {
   return route.protocol === PROTOCOL_KERNEL && length === address.length * 8;
 }
 
-function isInRange(route: Route, { ranges }: MeshPlace): boolean {
-  return [ranges.ipv4, ranges.ipv6].some((range) => prefixesOverlap(range, route.destination));
+function isInRange(route: Route, ranges: readonly IpPrefix[]): boolean {
+  return ranges.some((range) => prefixesOverlap(range, route.destination));
 }
 
 /** Runs `body`, and gives a failed system call the fault that the exit code needs. */
