@@ -9,6 +9,7 @@ import { toHex } from "../../lib/base/bytes.ts";
 import { sha256 } from "../../lib/crypto/hash.ts";
 import { type TransportAead, transportAead } from "../../lib/crypto/transport_aead.ts";
 import { type KeyPair, keyPairFrom } from "../../lib/crypto/x25519.ts";
+import { PortablePlane, type PortablePlaneOptions } from "../../lib/dataplane/portable.ts";
 import { Device } from "../../lib/mesh/device.ts";
 import type { DeviceOptions, DevicePeer, PeerStatus } from "../../lib/mesh/device_options.ts";
 import type { Endpoint } from "../../lib/net/endpoint.ts";
@@ -18,6 +19,7 @@ import { parseIpAddress } from "../../lib/net/ip_address.ts";
 import { hostPrefix, parseIpPrefix } from "../../lib/net/ip_prefix.ts";
 import { DROP_REASONS, type DropReason } from "../../lib/session/actions.ts";
 import { DEFAULT_LIMITS, type SessionLimits } from "../../lib/session/limits.ts";
+import type { Keypair } from "../../lib/session/keypair.ts";
 import { PskRing } from "../../lib/session/psk_ring.ts";
 import type { SessionsOptions } from "../../lib/session/sessions.ts";
 import { TimestampSource } from "../../lib/session/timestamp.ts";
@@ -25,6 +27,7 @@ import { FakeClock } from "../fakes/clock.ts";
 import { countingBackend } from "../fakes/crypto_counter.ts";
 import {
   type FakeSocket,
+  type Flight,
   type LinkQuality,
   type SimulatedHost,
   SimulatedNat,
@@ -63,6 +66,24 @@ export interface AeadCounts {
   opens: number;
 }
 
+/** A data plane that remembers what it was given. */
+export class OpenPlane extends PortablePlane {
+  /** Keypairs that were ever installed, oldest first. */
+  readonly installed: Keypair[] = [];
+  /** The keypair that each peer is sent to with. */
+  readonly inUse = new Map<string, Keypair>();
+
+  override install(keypair: Keypair): void {
+    this.installed.push(keypair);
+    super.install(keypair);
+  }
+
+  override use(keypair: Keypair): void {
+    this.inUse.set(keypair.peer, keypair);
+    super.use(keypair);
+  }
+}
+
 /** One node. */
 export class TestNode {
   readonly mesh: TestMesh;
@@ -85,6 +106,7 @@ export class TestNode {
   socket!: FakeSocket;
   tun!: FakeTun;
   device!: Device;
+  plane!: OpenPlane;
   readonly #options: NodeOptions;
   #starts = 0;
   #number: number;
@@ -112,30 +134,38 @@ export class TestNode {
     this.socket = this.host.socket(PORT);
     this.tun = new FakeTun(this.name);
     this.tun.onDelivery = (packet) => this.#take(packet);
+    const session: DeviceOptions["session"] = {
+      profile: "mesh",
+      meshId: MESH_ID,
+      staticKey: this.staticKey,
+      psks: PSKS,
+      limits: mesh.limits,
+      timestamps: new TimestampSource({
+        unixNow: () => mesh.clock.unixNow(),
+        mark: this.timestampMark,
+        persist: (mark) => {
+          this.timestampMark = mark;
+        },
+      }),
+      crypto: this.crypto.backend,
+      random: seededBytes(this.#number * 100 + this.#starts++),
+      ...this.#options.session,
+    };
+    const planeOptions: Omit<PortablePlaneOptions, "events"> = {
+      clock: mesh.clock,
+      tun: this.tun,
+      socket: this.socket,
+      limits: session.limits,
+      aead: countingAead(this.aeadCounts),
+    };
     this.device = new Device({
       clock: mesh.clock,
       tun: this.tun,
       socket: this.socket,
-      session: {
-        profile: "mesh",
-        meshId: MESH_ID,
-        staticKey: this.staticKey,
-        psks: PSKS,
-        limits: mesh.limits,
-        timestamps: new TimestampSource({
-          unixNow: () => mesh.clock.unixNow(),
-          mark: this.timestampMark,
-          persist: (mark) => {
-            this.timestampMark = mark;
-          },
-        }),
-        crypto: this.crypto.backend,
-        random: seededBytes(this.#number * 100 + this.#starts++),
-        ...this.#options.session,
-      },
+      session,
       ownAddresses: [this.inner[4], this.inner[6]],
       meshRanges: MESH_RANGES,
-      aead: countingAead(this.aeadCounts),
+      plane: (events) => this.plane = new OpenPlane({ ...planeOptions, events }),
       ...this.#options.device,
     });
   }
@@ -180,6 +210,18 @@ export class TestNode {
     const echo = { source, destination, isReply: false, identifier: 7, sequence: before, data };
     this.tun.send(buildEcho(echo));
     return this.mesh.clock.advanceUntil(() => this.echoReplies > before, maxMs);
+  }
+
+  /** Seals any plaintext for a peer, as a peer that keeps no rule would. */
+  sealAnything(to: TestNode, plaintext: Uint8Array): void {
+    this.plane.seal(this.plane.inUse.get(to.nodeId)!, plaintext);
+  }
+
+  /** Keypairs with a peer that may still open something. */
+  liveKeypairs(peer: TestNode): Keypair[] {
+    return this.plane.installed.filter((keypair) =>
+      keypair.peer === peer.nodeId && !keypair.isRetired
+    );
   }
 
   /** Drop counters that are not zero. */
@@ -252,6 +294,18 @@ export function twoNodes(options: MeshOptions = {}) {
   const bob = mesh.add("bob");
   mesh.introduceAll();
   return { mesh, clock: mesh.clock, network: mesh.network, alice, bob };
+}
+
+/** Datagrams of one type among those that left a host since a mark. */
+export function recordedOf(mesh: TestMesh, type: number, from?: TestNode): Flight[] {
+  return mesh.network.recorded.filter((flight) =>
+    flight.datagram[0] === type && (from === undefined || from.host.has(flight.from.address))
+  );
+}
+
+/** An endpoint that belongs to nobody, another one for each number. */
+export function spoofedEndpoint(i: number): Endpoint {
+  return { address: Uint8Array.of(203, 0, 113 - (i >> 8 & 63), i & 255), port: 1024 + i % 60_000 };
 }
 
 /** A number as four bytes, for payloads that can be told apart. */
