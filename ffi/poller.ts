@@ -153,9 +153,10 @@ export class Poller {
   }
 
   #dispatch(count: number): void {
-    for (let i = 0; i < count && !this.#isClosing; i++) {
+    for (let i = 0; i < count; i++) {
       const token = this.#events.view.getUint32(i * EPOLL_EVENT.size + EPOLL_EVENT.data, true);
-      // A token is never reused, so an event of a source removed in this very round hits nothing.
+      // A token is never reused, so an event of a source removed in this very round, as close() does
+      // with all, hits nothing even if its descriptor's number is in use again.
       const entry = this.#sources.get(token);
       if (entry === undefined) continue;
       try {

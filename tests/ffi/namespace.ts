@@ -28,6 +28,7 @@ export class Namespace implements AsyncDisposable {
 
   /** Makes one. */
   static async create(): Promise<Namespace> {
+    await removeAbandoned();
     const namespace = new Namespace();
     await run("ip", "netns", "add", namespace.name);
     await namespace.run("ip", "link", "set", "lo", "up");
@@ -59,6 +60,15 @@ export class Namespace implements AsyncDisposable {
   /** Removes it, once nothing of it is open any more. */
   async [Symbol.asyncDispose](): Promise<void> {
     await run("ip", "netns", "delete", this.name);
+  }
+}
+
+/** Removes what processes left that were killed. */
+async function removeAbandoned(): Promise<void> {
+  const list = await run("ip", "netns", "list");
+  for (const [name, pid] of list.matchAll(/^tm-ffi-(\d+)-\d+/gm)) {
+    const isAlive = await Deno.stat(`/proc/${pid}`).then(() => true, () => false);
+    if (!isAlive) await run("ip", "netns", "delete", name).catch(() => {}); // or somebody else has
   }
 }
 

@@ -247,10 +247,13 @@ class Bench implements AsyncDisposable {
   }
 
   static async create(): Promise<Bench> {
-    const namespace = await Namespace.create();
+    await using stack = new AsyncDisposableStack();
+    const namespace = stack.use(await Namespace.create());
     await namespace.run(..."ip link add veth-a type veth peer name veth-b".split(" "));
     for (const name of ["veth-a", "veth-b"]) await namespace.run("ip", "link", "set", name, "up");
-    return new Bench(namespace);
+    const bench = new Bench(namespace);
+    stack.move(); // the bench disposes of it
+    return bench;
   }
 
   routeTo(text: string): Route | undefined {

@@ -138,6 +138,35 @@ Deno.test("Poller does not call a source that another one removed in the same ro
   await poller.close();
 });
 
+Deno.test("Poller does not take a new descriptor for an old one of the same number", async () => {
+  const poller = new Poller();
+  const events = [new Event(), new Event()];
+  const removals: (() => void)[] = [];
+  const done = Promise.withResolvers<Event>();
+  let strayCalls = 0;
+  for (const [i, event] of events.entries()) {
+    const drain = () => {
+      event.take();
+      // The other one was posted too, so its event waits in this very round.
+      const other = events[1 - i]!;
+      removals[1 - i]!();
+      other[Symbol.dispose]();
+      const successor = new Event();
+      strictEqual(successor.fd, other.fd, "the kernel gives the lowest free number");
+      poller.add(successor.fd, { drain: () => void strayCalls++, failed: fail });
+      done.resolve(event);
+    };
+    removals.push(poller.add(event.fd, { drain, failed: fail }));
+  }
+  for (const event of events) event.post();
+  using _survivor = await done.promise;
+  await pause(5);
+  strictEqual(strayCalls, 0, "nothing was posted there");
+  await poller.close();
+  // The successor has the number of the event that is gone, and is closed by it.
+  for (const event of events) if (event !== _survivor) event[Symbol.dispose]();
+});
+
 Deno.test("Poller.close() ends everything from any state, twice", async () => {
   const unused = new Poller();
   await unused.close();

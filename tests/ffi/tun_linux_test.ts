@@ -5,6 +5,9 @@
  */
 
 import { deepStrictEqual, match, ok, rejects, strictEqual, throws } from "node:assert/strict";
+import { EFD } from "../../ffi/layout.ts";
+import { libc } from "../../ffi/libc.ts";
+import { Mem } from "../../ffi/memory.ts";
 import { Netlink } from "../../ffi/netlink.ts";
 import { Poller } from "../../ffi/poller.ts";
 import { openTun, type TunLinux } from "../../ffi/tun_linux.ts";
@@ -86,15 +89,21 @@ Deno.test("TunLinux may be closed by the packet it delivers", NEEDS_NET_ADMIN, a
   const { namespace, poller } = bench;
   const tun = namespace.within(() => openTun({ mtu: 1408, poller }));
   namespace.within(() => setUp(tun));
-  const closed = Promise.withResolvers<void>();
+  await rejects(namespace.run("ping", "-c", "2", "-l", "2", "-W", "0.1", IPV4.peer));
+  const closed = Promise.withResolvers<number>();
   let packets = 0;
   tun.start(() => {
     packets++;
-    tun.close().then(closed.resolve);
+    tun.close();
+    // It gets the number that became free, and would be read next if the device forgot that.
+    closed.resolve(libc.eventfd(1, EFD.NONBLOCK | EFD.CLOEXEC));
   }, fail);
-  namespace.run("ping", "-c", "3", "-i", "0.01", "-W", "0.1", IPV4.peer).catch(() => {});
-  await closed.promise;
-  strictEqual(packets, 1);
+  const successor = await closed.promise;
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  strictEqual(packets, 1, "though a second one waited");
+  const memory = new Mem(8);
+  strictEqual(libc.read(successor, memory.pointer(0), 8), 8, "nobody else has read it");
+  libc.close(successor);
 });
 
 Deno.test(

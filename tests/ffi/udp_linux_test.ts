@@ -21,7 +21,7 @@ import { Netlink } from "../../ffi/netlink.ts";
 import { Poller } from "../../ffi/poller.ts";
 import { openTun } from "../../ffi/tun_linux.ts";
 import { hasIpv6, openUdpSocket, type UdpLinux, type UdpOptions } from "../../ffi/udp_linux.ts";
-import type { LinuxUdpPath } from "../../ffi/udp_path.ts";
+import { LinuxUdpPath } from "../../ffi/udp_path.ts";
 import { formatEndpoint, type IpAddress } from "../../lib/net/endpoint.ts";
 import { parseIpAddress } from "../../lib/net/ip_address.ts";
 import type { DatagramSocket } from "../../lib/transport/transport.ts";
@@ -106,6 +106,57 @@ Deno.test(
     strictEqual((await run).trim(), "and you");
   },
 );
+
+Deno.test(
+  "UdpLinux keeps equal link-local ends on two interfaces apart",
+  NEEDS_NET_ADMIN,
+  async () => {
+    await using bench = await TwoNamespaces.create();
+    // A second cable between the two, with the same addresses as the first.
+    const veth = "ip link add veth-c type veth peer name veth-d netns";
+    await bench.first.run(...veth.split(" "), bench.second.name);
+    setUpLink(bench.first, "veth-c", ["fe80::a"]);
+    setUpLink(bench.second, "veth-d", ["fe80::b"]);
+    const endpoint = { address: address("fe80::b"), port: bench.two.port };
+    const seen: LinuxUdpPath[] = [];
+    for (const name of ["veth-a", "veth-c", "veth-a"]) {
+      const index = indexOf(bench.first, name);
+      const path = new LinuxUdpPath(endpoint, address("fe80::a"), index, formatEndpoint);
+      ok(bench.one.send(Uint8Array.of(1), path), name);
+      const arrival = await bench.atTwo.next();
+      seen.push(arrival.path);
+      ok(bench.two.send(Uint8Array.of(2), arrival.path));
+      strictEqual((await bench.atOne.next()).path.key, path.key, "back over the same cable");
+    }
+    const [first, second, third] = seen;
+    strictEqual(first!.remote, second!.remote);
+    notStrictEqual(first!.key, second!.key);
+    strictEqual(third!.key, first!.key);
+    const unscoped = bench.two.path(first!.endpoint, first!.local);
+    notStrictEqual(unscoped.key, first!.key, "an address without interface is another path");
+  },
+);
+
+Deno.test("UdpLinux may be closed by the datagram it delivers", NEEDS_NET_ADMIN, async () => {
+  await using bench = await TwoNamespaces.create();
+  const path = bench.one.path({ address: address("192.0.2.2"), port: bench.two.port });
+  await bench.exchange();
+  const poller = new Poller();
+  const socket = bench.second.within(() => openUdp({ port: 0, poller }));
+  const own = bench.two.path({ address: address("192.0.2.2"), port: socket.port });
+  for (let i = 0; i < 3; i++) ok(bench.two.send(Uint8Array.of(1), own));
+  const closed = Promise.withResolvers<void>();
+  let datagrams = 0;
+  socket.start(() => {
+    datagrams++;
+    socket.close().then(closed.resolve);
+  }, fail);
+  await closed.promise;
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  strictEqual(datagrams, 1, "though more had arrived");
+  strictEqual(socket.send(Uint8Array.of(1), path), false);
+  await poller.close();
+});
 
 Deno.test(
   "UdpLinux.send() says that a datagram is too large, and what fits",
@@ -309,6 +360,26 @@ async function addLoopbackAddresses(namespace: Namespace): Promise<void> {
   }
 }
 
+/** Gives an interface addresses and sets it up. */
+function setUpLink(namespace: Namespace, name: string, addresses: string[]): void {
+  namespace.within(() => {
+    using netlink = new Netlink();
+    const { index } = netlink.link(name)!;
+    for (const text of addresses) {
+      const bytes: IpAddress = address(text);
+      netlink.addAddress(index, { address: bytes, length: bytes.length === 4 ? 24 : 64 });
+    }
+    netlink.setLink(index, { isUp: true });
+  });
+}
+
+function indexOf(namespace: Namespace, name: string): number {
+  return namespace.within(() => {
+    using netlink = new Netlink();
+    return netlink.link(name)!.index;
+  });
+}
+
 /** Waits until no UDP socket of the namespace has anything left to read. */
 async function settle(namespace: Namespace): Promise<void> {
   for (;;) {
@@ -378,23 +449,16 @@ class TwoNamespaces implements AsyncDisposable {
   }
 
   static async create(): Promise<TwoNamespaces> {
-    const first = await Namespace.create();
-    const second = await Namespace.create();
+    await using stack = new AsyncDisposableStack();
+    const first = stack.use(await Namespace.create());
+    const second = stack.use(await Namespace.create());
     const veth = "ip link add veth-a type veth peer name veth-b netns";
     await first.run(...veth.split(" "), second.name);
-    const setUp = (namespace: Namespace, name: string, addresses: string[]) =>
-      namespace.within(() => {
-        using netlink = new Netlink();
-        const { index } = netlink.link(name)!;
-        for (const text of addresses) {
-          const bytes: IpAddress = address(text);
-          netlink.addAddress(index, { address: bytes, length: bytes.length === 4 ? 24 : 64 });
-        }
-        netlink.setLink(index, { isUp: true });
-      });
-    setUp(first, "veth-a", ["192.0.2.1", "192.0.2.3", "2001:db8::1", "2001:db8::3", "fe80::a"]);
-    setUp(second, "veth-b", ["192.0.2.2", "2001:db8::2", "fe80::b"]);
-    return new TwoNamespaces(first, second, "fe80::b");
+    setUpLink(first, "veth-a", ["192.0.2.1", "192.0.2.3", "2001:db8::1", "2001:db8::3", "fe80::a"]);
+    setUpLink(second, "veth-b", ["192.0.2.2", "2001:db8::2", "fe80::b"]);
+    const bench = new TwoNamespaces(first, second, "fe80::b");
+    stack.move(); // the bench disposes of them
+    return bench;
   }
 
   /** Shows that both sockets still work, in both families. */
