@@ -70,8 +70,3 @@ export function parseSeconds(text: string): number {
   if (value >= 0.01 && value <= 3600) return value;
   throw new InvalidArgumentError("it is a number of seconds from 0.01 to 3600");
 }
-
-/** Gathers the values of a flag that may be given several times. */
-export function gather(value: string, before: string[] | undefined): string[] {
-  return [...before ?? [], value];
-}

@@ -9,6 +9,7 @@
 
 import { z } from "zod";
 import { LOG_LEVELS } from "../base/log.ts";
+import { parseHostAndPort, parseRange } from "./values.ts";
 
 const PORT = z.int("a port is a whole number").min(0, "a port is 0 to 65535")
   .max(65535, "a port is 0 to 65535");
@@ -19,8 +20,10 @@ const COORDINATOR_UDP_PORT = z.int("a port is a whole number")
 
 const PATH = z.string("a path is text").min(1, "a path is not empty");
 
-const LISTEN = z.string("an address to listen on is text, as in 0.0.0.0:8443")
-  .refine(isHostAndPort, "an address to listen on looks like 0.0.0.0:8443 or '[::]:8443'");
+const LISTEN = textLike(
+  "an address to listen on is text, as in 0.0.0.0:8443",
+  parseHostAndPort,
+);
 
 const NODE_NAME = z.string("a name is text")
   .regex(
@@ -61,13 +64,14 @@ const SESSION = z.strictObject({
 
 /** What a coordinator's configuration file may say. */
 export const COORDINATOR_SCHEMA = z.strictObject({
-  listen: z.union([LISTEN.transform((one) => [one]), z.array(LISTEN).min(1, "an empty list")], {
-    error: "addresses to listen on look like 0.0.0.0:8443 or '[::]:8443', alone or in a list",
-  }),
+  listen: z.preprocess(
+    (given) => typeof given === "string" ? [given] : given,
+    z.array(LISTEN, "listen is an address such as 0.0.0.0:8443, or a list of them")
+      .min(1, "listen is an empty list"),
+  ),
   udpPort: COORDINATOR_UDP_PORT,
   name: NODE_NAME,
-  range: z.string("a range is text, as in 100.64.0.0/10")
-    .regex(/^\d+\.\d+\.\d+\.\d+\/\d+$/, "a range is an IPv4 prefix such as 100.64.0.0/10"),
+  range: textLike("a range is text, as in 100.64.0.0/10", parseRange),
   tls: z.strictObject({ cert: PATH, key: PATH }, {
     error: "tls is a pair of paths, cert and key",
   }),
@@ -113,7 +117,14 @@ function messages(highest: number) {
   return z.int(rule).min(16, rule).max(highest, rule);
 }
 
-function isHostAndPort(text: string): boolean {
-  const port = /^(?:\[[0-9a-fA-F:.]+\]|[^\s:[\]]+):(\d{1,5})$/.exec(text)?.[1];
-  return port !== undefined && Number(port) <= 65535;
+/** Text that a parser takes; its complaint is what the user reads. */
+function textLike<Value>(isNoText: string, parse: (text: string) => Value) {
+  return z.string(isNoText).transform((text, context) => {
+    try {
+      return parse(text);
+    } catch (error) {
+      context.addIssue({ code: "custom", message: error instanceof Error ? error.message : "" });
+      return z.NEVER;
+    }
+  });
 }

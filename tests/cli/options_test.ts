@@ -4,9 +4,9 @@
  * @module
  */
 
-import { deepStrictEqual, strictEqual, throws } from "node:assert/strict";
+import { strictEqual, throws } from "node:assert/strict";
 import { errorLine, EXIT, exitCodeOf } from "../../lib/cli/exit.ts";
-import { gather, integerFrom, parseLogLevel, parseSeconds } from "../../lib/cli/options.ts";
+import { integerFrom, parseLogLevel, parseSeconds } from "../../lib/cli/options.ts";
 import { formatAge, formatBytes, formatTable } from "../../lib/cli/output.ts";
 import { readToken } from "../../lib/cli/token_source.ts";
 import { ConfigError } from "../../lib/config/errors.ts";
@@ -30,10 +30,6 @@ Deno.test("parseSeconds() takes numbers of seconds only", () => {
 Deno.test("parseLogLevel() names the levels there are", () => {
   strictEqual(parseLogLevel("debug"), "debug");
   throws(() => parseLogLevel("loud"), /debug, info, warning, error/);
-});
-
-Deno.test("gather() keeps every value of a repeated flag in order", () => {
-  deepStrictEqual(gather("b", gather("a", undefined)), ["a", "b"]);
 });
 
 Deno.test("formatTable() aligns columns and leaves no blanks at the end of a line", () => {

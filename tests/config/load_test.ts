@@ -22,6 +22,9 @@ const WRONG_COORDINATOR: [string, number, number, RegExp, string][] = [
   ["udpPort: 65535", 1, 10, /it uses the next one too/, "its second port would be 65536"],
   ["name: Big Name", 1, 7, /name: a name is 1 to 63 lower-case/, "capitals and a blank"],
   ["range: 100.64.0.0", 1, 8, /range: a range is an IPv4 prefix/, "no length"],
+  ["range: 100.64.0.1/10", 1, 8, /range: a range is an IPv4 prefix/, "host bits"],
+  ["range: 'fd00::/48'", 1, 8, /range: a range is an IPv4 prefix of length 8 to 29/, "IPv6"],
+  ["range: 10.0.0.0/30", 1, 8, /length 8 to 29/, "too small"],
   ["listen:\n  - 0.0.0.0:1\n  - here", 3, 5, /0\.0\.0\.0:8443/, "no port in the second"],
   ["session:\n  rekeyAfterSeconds: 121", 2, 22, /1 to 120: a limit may only be low/, "raised"],
   ["session:\n  rekeyAfterMessages: 1e15", 2, 23, /may only be lowered/, "raised"],
@@ -59,10 +62,10 @@ binding: roam
 logLevel: debug
 `;
   deepStrictEqual(parseConfig(text, "f", COORDINATOR_SCHEMA), {
-    listen: ["0.0.0.0:8443", "[::]:8443"],
+    listen: [{ hostname: "0.0.0.0", port: 8443 }, { hostname: "::", port: 8443 }],
     udpPort: 9000,
     name: "hub",
-    range: "10.99.0.0/16",
+    range: { address: Uint8Array.of(10, 99, 0, 0), length: 16 },
     tls: { cert: "/c.pem", key: "/k.pem" },
     noMember: true,
     session: { rekeyAfterSeconds: 5, rejectAfterSeconds: 8 },
@@ -70,7 +73,7 @@ logLevel: debug
     logLevel: "debug",
   });
   deepStrictEqual(parseConfig("listen: localhost:80", "f", COORDINATOR_SCHEMA), {
-    listen: ["localhost:80"],
+    listen: [{ hostname: "localhost", port: 80 }],
   });
   deepStrictEqual(parseConfig("# nothing yet\n", "f", COORDINATOR_SCHEMA), {});
 });
