@@ -66,7 +66,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     id: 3,
     protocol: XX,
     firstPayloadLength: 0,
-    secondPayloadLength: 0,
+    secondPayloadLength: INDEX_LENGTH,
     replay: "increasing",
     prologue(_meshId, header) {
       check("header", header, HEADER_LENGTH);
