@@ -7,8 +7,7 @@
  *                                                          welcome, psks, roster, presence
  * ```
  *
- * Changes are gathered for a moment and then told to all at once: one body per change and agent,
- * whatever the size of the mesh.
+ * What changes is told by the announcer (announcer.ts).
  *
  * @module
  */
@@ -16,22 +15,19 @@
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { KeyPair } from "../crypto/x25519.ts";
-import { formatIpPrefix } from "../net/ip_prefix.ts";
 import { ControlServer, type NamedCredential } from "../session/control_channel.ts";
 import { joinPskOf } from "../token/token.ts";
 import {
   type ClientMessage,
   decodeClientMessage,
-  type DiscoveryCredential,
   encodeServerMessage,
   type Hello,
   MessageError,
-  type OnlineNode,
-  type ServerMessage,
-  type Welcome,
 } from "../wire/control_message.ts";
 import { closeOf, RefusalError } from "../wire/refusal.ts";
+import { Announcer } from "./announcer.ts";
 import { CloneWatch } from "./clone_watch.ts";
+import { ControlConnection } from "./control_connection.ts";
 import type { ControlListener, ListenerEvents } from "./control_listener.ts";
 
 import type { MeshIdentity } from "./mesh_identity.ts";
@@ -40,13 +36,10 @@ import { nodeIdOf, type Registry } from "./registry.ts";
 import type { CoordinatorSecret } from "./secrets.ts";
 import type { NodeRow } from "./store.ts";
 import type { TokenBook } from "./token_book.ts";
+import { HEARTBEAT_MS, WelcomeDesk, type WelcomeSettings } from "./welcome.ts";
 
-/** How often agents say that they are there. */
-export const HEARTBEAT_MS = 25_000;
 /** So many missed heartbeats, and a connection is dead. */
 const MISSED_HEARTBEATS = 3;
-/** Changes are told together, at most this often. */
-const GATHER_MS = 40;
 /** How often deadlines are looked at. */
 const TICK_MS = 5_000;
 /** How often last-seen times and endpoints are saved. */
@@ -67,9 +60,7 @@ export interface ControlHubOptions {
   readonly tokens: TokenBook;
   readonly epochs: PskEpochs;
   /** What every welcome says besides. */
-  readonly welcome: Pick<Welcome, "software" | "udpPorts"> & {
-    readonly mesh: Pick<Welcome["mesh"], "binding" | "limits">;
-  };
+  readonly welcome: WelcomeSettings;
 }
 
 /** Counters of a hub, for status and metrics. */
@@ -80,33 +71,19 @@ export interface HubCounts {
   unknownKinds: number;
 }
 
-interface Connection {
-  readonly id: number;
-  readonly remote: string;
-  readonly server: ControlServer;
-  /** Known from the hello on. */
-  nodeId: string | undefined;
-  heardAt: number;
-  /** Roster version that was sent. */
-  rosterVersion: number;
-  ackedEpoch: number;
-  messages: number;
-}
-
 /** All control connections of a coordinator. */
 export class ControlHub implements ListenerEvents {
   readonly counts: HubCounts = { joined: 0, refused: 0, displaced: 0, unknownKinds: 0 };
   readonly #o: ControlHubOptions;
-  readonly #connections = new Map<number, Connection>();
-  readonly #byNode = new Map<string, Connection>();
+  readonly #connections = new Map<number, ControlConnection>();
+  readonly #byNode = new Map<string, ControlConnection>();
   readonly #clones = new CloneWatch();
   /** Nodes that were connected since the start: whether they are offline is known. */
   readonly #settled = new Set<string>();
   readonly #startedAt: number;
-  readonly #changedPresence = new Set<string>();
-  #cancelTell: (() => void) | undefined;
+  readonly #announcer: Announcer;
+  readonly #desk: WelcomeDesk;
   #cancelTick: () => void;
-  #toldAt = -Infinity;
   #flushedAt: number;
   #minuteStartedAt: number;
   #day: number;
@@ -117,12 +94,15 @@ export class ControlHub implements ListenerEvents {
   constructor(options: ControlHubOptions, onFailed: (error: Error) => void) {
     this.#o = options;
     this.#onFailed = onFailed;
-    const now = options.clock.now();
+    const { clock, registry, mesh, secret } = options;
+    this.#announcer = new Announcer({ clock, registry, members: this.#byNode });
+    this.#desk = new WelcomeDesk({ clock, mesh, secret, settings: options.welcome });
+    const now = clock.now();
     this.#startedAt = now;
     this.#flushedAt = now;
     this.#minuteStartedAt = now;
     this.#day = this.#today();
-    this.#cancelTick = options.clock.schedule(now + TICK_MS, () => this.#tick());
+    this.#cancelTick = clock.schedule(now + TICK_MS, () => this.#tick());
   }
 
   /** Whether a member is connected. */
@@ -148,16 +128,9 @@ export class ControlHub implements ListenerEvents {
       unixNow: () => this.#o.clock.unixNow(),
       lookup: (credential, clientKey) => this.#pskOf(credential, clientKey),
     });
-    this.#connections.set(id, {
-      id,
-      remote,
-      server,
-      nodeId: undefined,
-      heardAt: this.#o.clock.now(),
-      rosterVersion: 0,
-      ackedEpoch: 0,
-      messages: 0,
-    });
+    const { listener, clock } = this.#o;
+    const connection = new ControlConnection({ id, remote, server, listener, now: clock.now() });
+    this.#connections.set(id, connection);
   }
 
   /** @inheritdoc */
@@ -191,19 +164,20 @@ export class ControlHub implements ListenerEvents {
 
   /** Tells every connected member the PSKs in force. */
   tellPsks(): void {
-    this.#broadcast(this.#o.epochs.psks());
+    const body = encodeServerMessage(this.#o.epochs.psks());
+    for (const connection of this.#byNode.values()) connection.sendBody(body);
   }
 
   /** Something in the roster changed: tells the members soon. */
   rosterChanged(): void {
-    this.#tellSoon();
+    this.#announcer.rosterChanged();
   }
 
   /** Ends the connection of a member that is one no longer. */
   expel(nodeId: string, refusal: RefusalError): void {
     const connection = this.#byNode.get(nodeId);
     if (connection !== undefined) this.#refuse(connection, refusal);
-    this.#tellSoon();
+    this.#announcer.rosterChanged();
   }
 
   /** Closes every connection and saves what is unsaved. */
@@ -211,7 +185,7 @@ export class ControlHub implements ListenerEvents {
     if (this.#isStopped) return;
     this.#isStopped = true;
     this.#cancelTick();
-    this.#cancelTell?.();
+    this.#announcer.stop();
     const { code, reason } = closeOf(new RefusalError("shutdown"));
     for (const connection of this.#connections.values()) {
       this.#o.listener.close(connection.id, code, reason);
@@ -234,7 +208,7 @@ export class ControlHub implements ListenerEvents {
     return joinPskOf(this.#o.tokens.joinSecret(token));
   }
 
-  #handle(connection: Connection, message: ReturnType<typeof decodeClientMessage>): void {
+  #handle(connection: ControlConnection, message: ReturnType<typeof decodeClientMessage>): void {
     if (++connection.messages > MESSAGES_PER_MINUTE) throw new RefusalError("busy");
     if (connection.nodeId === undefined) {
       if (message.kind !== "hello") throw new RefusalError("bad-message");
@@ -244,16 +218,16 @@ export class ControlHub implements ListenerEvents {
     else this.#handleMember(connection, connection.nodeId, message);
   }
 
-  #handleMember(connection: Connection, nodeId: string, message: ClientMessage): void {
+  #handleMember(connection: ControlConnection, nodeId: string, message: ClientMessage): void {
     const { registry, epochs, clock } = this.#o;
     switch (message.kind) {
       case "hello":
         throw new RefusalError("bad-message");
       case "heartbeat":
-        return this.#send(connection, message);
+        return connection.send(message);
       case "endpoints":
         registry.touch(nodeId, clock.unixNow(), message.endpoints);
-        return this.#presenceChanged(nodeId);
+        return this.#announcer.presenceChanged(nodeId);
       case "psk-ack":
         connection.ackedEpoch = Math.max(connection.ackedEpoch, message.epoch);
         if (epochs.pending !== undefined) this.#advanceEpochs();
@@ -263,13 +237,13 @@ export class ControlHub implements ListenerEvents {
         this.#o.log.info("a node left the mesh", { peer: nodeId });
         this.#forget(connection);
         this.#o.listener.close(connection.id, 1000, "left the mesh");
-        return this.#tellSoon();
+        return this.#announcer.rosterChanged();
     }
   }
 
   /** Everything that message 1 must not do happens here: the client has proven itself. */
-  #greet(connection: Connection, hello: Hello): void {
-    const { registry, log } = this.#o;
+  #greet(connection: ControlConnection, hello: Hello): void {
+    const { log } = this.#o;
     const nodeId = nodeIdOf(connection.server.client.staticKey);
     const older = this.#displacing(nodeId);
     const node = this.#admit(connection, hello);
@@ -278,23 +252,14 @@ export class ControlHub implements ListenerEvents {
     this.#byNode.set(nodeId, connection);
     this.#settled.add(nodeId);
     log.info("a node connected", { peer: nodeId, name: node.name, endpoint: connection.remote });
-    this.#send(connection, this.#welcomeOf(node));
-    this.#send(connection, this.#o.epochs.psks());
-    for (const body of registry.rosterSince(hello.rosterVersion, hello.rosterLineage)) {
-      this.#send(connection, body);
-    }
-    connection.rosterVersion = registry.version;
-    this.#send(connection, {
-      kind: "presence",
-      full: true,
-      online: [...this.#byNode.keys()].map((id) => this.#onlineNode(id)),
-      offline: [],
-    });
-    this.#presenceChanged(nodeId);
+    connection.send(this.#desk.welcomeOf(node));
+    connection.send(this.#o.epochs.psks());
+    this.#announcer.greet(connection, hello.rosterVersion, hello.rosterLineage);
+    this.#announcer.presenceChanged(nodeId);
   }
 
   /** The older connection that the node's new one displaces, unless both are clones. */
-  #displacing(nodeId: string): Connection | undefined {
+  #displacing(nodeId: string): ControlConnection | undefined {
     const now = this.#o.clock.now();
     if (this.#clones.isRefused(nodeId, now)) throw new RefusalError("cloned");
     const older = this.#byNode.get(nodeId);
@@ -311,7 +276,7 @@ export class ControlHub implements ListenerEvents {
     return older;
   }
 
-  #admit(connection: Connection, hello: Hello): NodeRow {
+  #admit(connection: ControlConnection, hello: Hello): NodeRow {
     const { registry, clock, log } = this.#o;
     const { staticKey, credential } = connection.server.client;
     const unixMs = clock.unixNow();
@@ -342,81 +307,8 @@ export class ControlHub implements ListenerEvents {
     return isSettling && !this.#settled.has(nodeId);
   }
 
-  #welcomeOf(node: NodeRow): Welcome {
-    const { mesh, welcome, secret, clock, registry } = this.#o;
-    return {
-      kind: "welcome",
-      nodeId: node.nodeId,
-      name: node.name,
-      addresses: registry.recordOf(node).addresses,
-      memberPsk: secret.memberPsk(node.staticKey),
-      mesh: {
-        id: mesh.meshId,
-        ipv4Range: formatIpPrefix(mesh.addresses.ipv4Range),
-        ipv6Range: formatIpPrefix(mesh.addresses.ipv6Range),
-        policy: "allow-all",
-        ...welcome.mesh,
-      },
-      udpPorts: welcome.udpPorts,
-      discovery: this.#discovery(),
-      unixMs: Math.max(0, Math.floor(clock.unixNow())),
-      heartbeatMs: HEARTBEAT_MS,
-      software: welcome.software,
-    };
-  }
-
-  /** A discovery key of its own for each agent, so that no member can answer for the coordinator. */
-  #discovery(): DiscoveryCredential {
-    const { keyId, key } = this.#o.secret.newDiscoveryKey(this.#o.clock.unixNow());
-    return { id: keyId, key };
-  }
-
   #today(): number {
     return Math.max(0, Math.floor(this.#o.clock.unixNow() / DAY_MS));
-  }
-
-  #onlineNode(nodeId: string): OnlineNode {
-    return { nodeId, endpoints: this.#o.registry.node(nodeId)?.endpoints ?? [] };
-  }
-
-  #presenceChanged(nodeId: string): void {
-    this.#changedPresence.add(nodeId);
-    this.#tellSoon();
-  }
-
-  #tellSoon(): void {
-    if (this.#cancelTell !== undefined || this.#isStopped) return;
-    const at = Math.max(this.#o.clock.now(), this.#toldAt + GATHER_MS);
-    this.#cancelTell = this.#o.clock.schedule(at, () => this.#tell());
-  }
-
-  /** Tells all members what changed: the roster first, since presence speaks of its nodes. */
-  #tell(): void {
-    this.#cancelTell = undefined;
-    this.#toldAt = this.#o.clock.now();
-    const { registry } = this.#o;
-    const version = registry.version;
-    /** Agents differ in what they have only if one was greeted in between. */
-    const deltas = new Map<number, Uint8Array>();
-    for (const connection of this.#byNode.values()) {
-      if (connection.rosterVersion >= version) continue;
-      let body = deltas.get(connection.rosterVersion);
-      if (body === undefined) {
-        body = encodeServerMessage(registry.changesSince(connection.rosterVersion));
-        deltas.set(connection.rosterVersion, body);
-      }
-      this.#sendBody(connection, body);
-      connection.rosterVersion = version;
-    }
-    if (this.#changedPresence.size === 0) return;
-    const changed = [...this.#changedPresence];
-    this.#changedPresence.clear();
-    this.#broadcast({
-      kind: "presence",
-      full: false,
-      online: changed.filter((id) => this.#byNode.has(id)).map((id) => this.#onlineNode(id)),
-      offline: changed.filter((id) => !this.#byNode.has(id)),
-    });
   }
 
   #tick(): void {
@@ -434,7 +326,7 @@ export class ControlHub implements ListenerEvents {
     if (this.#today() !== this.#day) {
       this.#day = this.#today();
       for (const connection of this.#byNode.values()) {
-        this.#send(connection, { kind: "discovery-key", discovery: this.#discovery() });
+        connection.send({ kind: "discovery-key", discovery: this.#desk.discovery() });
       }
     }
     if (now - this.#flushedAt >= FLUSH_MS) this.#flush();
@@ -469,7 +361,7 @@ export class ControlHub implements ListenerEvents {
     return new RefusalError("internal", undefined, { cause: error });
   }
 
-  #refuse(connection: Connection, refusal: RefusalError): void {
+  #refuse(connection: ControlConnection, refusal: RefusalError): void {
     this.counts.refused++;
     const fields = {
       reason: refusal.reason,
@@ -485,28 +377,13 @@ export class ControlHub implements ListenerEvents {
     this.#o.listener.close(connection.id, code, reason);
   }
 
-  #forget(connection: Connection): void {
+  #forget(connection: ControlConnection): void {
     this.#connections.delete(connection.id);
     const { nodeId } = connection;
     if (nodeId === undefined || this.#byNode.get(nodeId) !== connection) return;
     this.#byNode.delete(nodeId);
     this.#o.registry.touch(nodeId, this.#o.clock.unixNow());
-    this.#presenceChanged(nodeId);
-  }
-
-  #broadcast(message: ServerMessage): void {
-    const body = encodeServerMessage(message);
-    for (const connection of this.#byNode.values()) this.#sendBody(connection, body);
-  }
-
-  #send(connection: Connection, message: ServerMessage): void {
-    this.#sendBody(connection, encodeServerMessage(message));
-  }
-
-  #sendBody(connection: Connection, body: Uint8Array): void {
-    for (const message of connection.server.seal(body)) {
-      this.#o.listener.send(connection.id, message);
-    }
+    this.#announcer.presenceChanged(nodeId);
   }
 }
 

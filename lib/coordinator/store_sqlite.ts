@@ -72,6 +72,8 @@ const FAULTS: Readonly<Record<number, StoreFault>> = {
 /** A {@linkcode Store} in a file. */
 export class SqliteStore implements Store {
   readonly #database: DatabaseSync;
+  readonly #begin: StatementSync;
+  readonly #commit: StatementSync;
   readonly #putSetting: StatementSync;
   readonly #putToken: StatementSync;
   readonly #putNode: StatementSync;
@@ -93,6 +95,8 @@ export class SqliteStore implements Store {
           this.#database.exec(`PRAGMA max_page_count = ${Math.trunc(options.maxPages)}`);
         }
       });
+      this.#begin = this.#database.prepare("BEGIN IMMEDIATE");
+      this.#commit = this.#database.prepare("COMMIT");
       this.#putSetting = this.#database.prepare(upsert("settings", ["name", "value"]));
       this.#putToken = this.#database.prepare(upsert("tokens", TOKEN_COLUMNS));
       this.#putNode = this.#database.prepare(upsert("nodes", NODE_COLUMNS));
@@ -118,14 +122,14 @@ export class SqliteStore implements Store {
   /** @inheritdoc */
   save(changes: StoreChanges): void {
     attempt("write the registry", () => {
-      this.#database.exec("BEGIN IMMEDIATE");
+      this.#begin.run();
       try {
         for (const [name, value] of Object.entries(changes.settings ?? {})) {
           this.#putSetting.run(name, value);
         }
         for (const token of changes.tokens ?? []) this.#putToken.run(...tokenValues(token));
         for (const node of changes.nodes ?? []) this.#putNode.run(...nodeValues(node));
-        this.#database.exec("COMMIT");
+        this.#commit.run();
       } catch (error) {
         // SQLite itself rolls back on a full disk; then there is nothing left to roll back.
         if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
@@ -188,7 +192,9 @@ function open(path: string): DatabaseSync {
   }
   const database = new DatabaseSync(path, { timeout: 2000 });
   try {
-    database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
+    // Prepared, since exec() leaves the result code out of its error.
+    database.prepare("PRAGMA journal_mode = WAL").get();
+    database.prepare("PRAGMA synchronous = FULL").run();
   } catch (error) {
     database.close();
     throw error;
