@@ -30,7 +30,15 @@ const STEPS: Record<string, () => Promise<Outcome>> = {
   pure: async () => deno("test", "--no-check", "--no-prompt", ...frozen, ...await folders(true)),
   rest: async () => deno("test", "--no-check", "-A", ...frozen, ...await folders(false)),
   doc: () => deno("test", "-A", "--doc", ...frozen, "lib", "ffi", "mod.ts"),
-  layers: () => deno("test", "--no-check", "--allow-read", ...frozen, "tests/layers_test.ts"),
+  layers: () =>
+    deno(
+      "test",
+      "--no-check",
+      "--allow-read",
+      ...frozen,
+      "tests/layers_test.ts",
+      "tests/docs_test.ts",
+    ),
   e2e: () => endToEnd([Deno.execPath(), "run", "-A", "--no-check", path("main.ts")]),
   compile: compileAndRepeat,
 };
