@@ -31,11 +31,13 @@ import {
   readAddress,
   readLink,
   readRoute,
+  readSourceRule,
   type Route,
   SCOPE_NUMBER,
+  type SourceRule,
 } from "./netlink_tables.ts";
 
-export type { InterfaceAddress, Link, Prefix, Route, Scope } from "./netlink_tables.ts";
+export type { InterfaceAddress, Link, Prefix, Route, Scope, SourceRule } from "./netlink_tables.ts";
 
 /** The number in `ip route`'s "proto" column that marks routes as ours. */
 export const ROUTE_PROTOCOL = 117;
@@ -47,6 +49,7 @@ const AF_UNSPEC = 0;
 const TABLE_UNSPEC = 0;
 const TABLE_MAIN = 254;
 const ADDR_GEN_MODE_NONE = 1;
+const FR_ACT_TO_TBL = 1;
 const IFA_F_NODAD = 0x02;
 
 const REMEDY: Readonly<Record<number, string>> = {
@@ -70,6 +73,8 @@ export interface RouteRequest {
   readonly preferredSource?: Uint8Array;
   /** Lower wins. @default {0}, which IPv6 turns into 1024 */
   readonly metric?: number;
+  /** Number of the table it stands in. @default {254}, the main one */
+  readonly table?: number;
 }
 
 /** A socket to the kernel's routing tables. */
@@ -189,6 +194,33 @@ export class Netlink implements Disposable {
     this.#route(RTM.DELROUTE, NLM_F.ACK, route, "delete route");
   }
 
+  /** The source rules marked with {@linkcode ROUTE_PROTOCOL}, of both families. */
+  sourceRules(): SourceRule[] {
+    return [AF.INET, AF.INET6].flatMap((family) => {
+      const request = new NetlinkRequest(RTM.GETRULE, NLM_F.DUMP, ruleBody(family, false));
+      const read = (message: NetlinkMessage) => readSourceRule(message, ROUTE_PROTOCOL);
+      return this.#dump(request, () => "list routing rules", read);
+    });
+  }
+
+  /**
+   * Adds a source rule, marked with {@linkcode ROUTE_PROTOCOL}.
+   *
+   * @throws {SyscallError} If it is refused; EEXIST if it is there.
+   */
+  addSourceRule(rule: SourceRule): void {
+    this.#rule(RTM.NEWRULE, NLM_F.ACK | NLM_F.CREATE | NLM_F.EXCL, rule, "add rule");
+  }
+
+  /**
+   * Removes a source rule of ours.
+   *
+   * @throws {SyscallError} If it is refused; ENOENT if there is none.
+   */
+  deleteSourceRule(rule: SourceRule): void {
+    this.#rule(RTM.DELRULE, NLM_F.ACK, rule, "delete rule");
+  }
+
   /**
    * Asks which way a packet to an address would take.
    *
@@ -238,6 +270,16 @@ export class Netlink implements Disposable {
     );
   }
 
+  #rule(type: number, flags: number, rule: SourceRule, verb: string): void {
+    const { source, table, priority } = rule;
+    const request = new NetlinkRequest(type, flags, ruleBody(familyOf(source), true))
+      .attribute(ATTRIBUTE.FRA_SRC, source)
+      .attributeU32(ATTRIBUTE.FRA_TABLE, table)
+      .attributeU32(ATTRIBUTE.FRA_PRIORITY, priority)
+      .attribute(ATTRIBUTE.FRA_PROTOCOL, Uint8Array.of(ROUTE_PROTOCOL));
+    this.#exchange(request, () => `${verb} from ${addressText(source)} table ${table}`);
+  }
+
   #route(type: number, flags: number, route: RouteRequest, verb: string): void {
     const family = familyOf(route.destination.address);
     const body = routeBody({ family, destinationLength: route.destination.length, isOurs: true });
@@ -246,6 +288,7 @@ export class Netlink implements Disposable {
       .attributeU32(ATTRIBUTE.RTA_OIF, route.interfaceIndex);
     if (route.preferredSource) request.attribute(ATTRIBUTE.RTA_PREFSRC, route.preferredSource);
     if (route.metric) request.attributeU32(ATTRIBUTE.RTA_PRIORITY, route.metric);
+    if (route.table !== undefined) request.attributeU32(ATTRIBUTE.RTA_TABLE, route.table);
     this.#exchange(request, () => {
       const where = `on interface ${this.#nameOf(route.interfaceIndex)}`;
       return `${verb} ${prefixText(route.destination)} ${where}`;
@@ -321,6 +364,17 @@ function linkBody(index: number): Uint8Array<ArrayBuffer> {
   const body = new Uint8Array(16);
   body[0] = AF_UNSPEC;
   new DataView(body.buffer).setInt32(4, index, true);
+  return body;
+}
+
+/** `struct fib_rule_hdr`: family, destination and source length, …, action at 7, flags u32. */
+function ruleBody(family: number, hasSource: boolean): Uint8Array {
+  const body = new Uint8Array(12);
+  body[0] = family;
+  if (hasSource) {
+    body[2] = family === AF.INET ? 32 : 128;
+    body[7] = FR_ACT_TO_TBL;
+  }
   return body;
 }
 

@@ -27,6 +27,9 @@ export const RTM = {
   NEWROUTE: 24,
   DELROUTE: 25,
   GETROUTE: 26,
+  NEWRULE: 32,
+  DELRULE: 33,
+  GETRULE: 34,
 } as const;
 
 /** Types of control messages. */
@@ -62,6 +65,10 @@ export const ATTRIBUTE = {
   RTA_PRIORITY: 6,
   RTA_PREFSRC: 7,
   RTA_TABLE: 15,
+  FRA_SRC: 2,
+  FRA_PRIORITY: 6,
+  FRA_TABLE: 15,
+  FRA_PROTOCOL: 21,
 } as const;
 
 /** Flag in an attribute's type: its value is a list of attributes. */

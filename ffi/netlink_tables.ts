@@ -159,3 +159,33 @@ export function readRoute(message: NetlinkMessage): Route | undefined {
     scope: scopeOf(body.getUint8(6)),
   };
 }
+
+/** A rule: packets of one own address are routed by a table of its own. */
+export interface SourceRule {
+  /** 4 or 16 bytes. */
+  readonly source: Uint8Array;
+  /** Number of the table. */
+  readonly table: number;
+  /** Lower is asked first; the main table is 32766. */
+  readonly priority: number;
+}
+
+/**
+ * Reads a source rule; see {@linkcode readLink}.
+ *
+ * @param protocol Who must have made it, as in routes.
+ */
+export function readSourceRule(message: NetlinkMessage, protocol: number): SourceRule | undefined {
+  const { body } = message;
+  if (message.type !== RTM.NEWRULE || body.byteLength < 12) return undefined;
+  const attributes = new Attributes(body, 12);
+  const source = attributes.bytes(ATTRIBUTE.FRA_SRC);
+  if (source === undefined || attributes.bytes(ATTRIBUTE.FRA_PROTOCOL)?.[0] !== protocol) {
+    return undefined;
+  }
+  return {
+    source,
+    table: attributes.u32(ATTRIBUTE.FRA_TABLE) ?? body.getUint8(4),
+    priority: attributes.u32(ATTRIBUTE.FRA_PRIORITY) ?? 0,
+  };
+}

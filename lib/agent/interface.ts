@@ -3,19 +3,31 @@
  *
  * Routes belong to the device, so that a process that died leaves none behind. One agent alone
  * routes the whole mesh range through its device; where others of the same range run in the same
- * network namespace, each routes its peers one by one, so that they do not shadow each other.
+ * network namespace, each routes its peers one by one, so that they do not shadow each other. What
+ * has a mesh address as its source always leaves by the device of that address: a rule and a table
+ * of its own see to it. A rule that outlived its process is removed by the next one.
  *
  * @module
  */
 
 import { ERRNO, SyscallError } from "../../ffi/errno.ts";
-import { Netlink, type Route, ROUTE_PROTOCOL, type RouteRequest } from "../../ffi/netlink.ts";
+import {
+  Netlink,
+  type Route,
+  ROUTE_PROTOCOL,
+  type RouteRequest,
+  type SourceRule,
+} from "../../ffi/netlink.ts";
 import type { Poller } from "../../ffi/poller.ts";
 import { openTun, type TunLinux } from "../../ffi/tun_linux.ts";
 import { hasIpv6 } from "../../ffi/udp_linux.ts";
 import type { IpAddress } from "../net/endpoint.ts";
 import { formatIpPrefix, hostPrefix, type IpPrefix, prefixesOverlap } from "../net/ip_prefix.ts";
+import { equalIpAddresses } from "../net/ip_address.ts";
+import { logOf } from "../base/log.ts";
 import { AgentError } from "./errors.ts";
+
+const log = logOf("agent");
 
 /** Kernel's table of own addresses: always there, never in the way. */
 const TABLE_LOCAL = 255;
@@ -23,6 +35,10 @@ const TABLE_LOCAL = 255;
 const PROTOCOL_KERNEL = 2;
 /** `RTN_UNICAST` and `RTN_UNREACHABLE` and their like say where packets go; others do not. */
 const ROUTE_TYPES_IN_THE_WAY = [1, 6, 7, 8];
+/** Ours, before the main table (32766): a packet of a mesh address leaves by that mesh's device. */
+const RULE_PRIORITY = 5_117;
+/** Added to the interface number: a table of its own for each device ("tm"). */
+const TABLE_BASE = 0x746d_0000;
 /** Added to the interface number: two agents' routes to one peer then differ, and both stand. */
 const METRIC_BASE = 100;
 
@@ -47,6 +63,7 @@ export interface MeshPlace {
 export class MeshInterface {
   readonly #netlink: Netlink;
   readonly #routed = new Set<string>();
+  readonly #rules: SourceRule[] = [];
   #place: MeshPlace | undefined;
   #hasIpv6 = false;
   #routesWholeRange = false;
@@ -99,6 +116,7 @@ export class MeshInterface {
       this.#netlink.addAddress(this.tun.index, hostPrefix(place.addresses.ipv4));
       this.#hasIpv6 = hasIpv6() && this.#addIpv6(place.addresses.ipv6);
       if (this.#routesWholeRange) this.#routeRanges(place);
+      this.#routeBySource(place);
     });
   }
 
@@ -136,6 +154,7 @@ export class MeshInterface {
 
   /** Removes the device, and with it addresses and routes. Safe to call twice. */
   async close(): Promise<void> {
+    for (const rule of this.#rules.splice(0)) tryDelete(this.#netlink, rule);
     this.#netlink.close();
     await this.tun.close();
   }
@@ -154,6 +173,33 @@ export class MeshInterface {
   #routeRanges({ ranges }: MeshPlace): void {
     this.#addRoute(ranges.ipv4);
     if (this.#hasIpv6) this.#addRoute(ranges.ipv6);
+  }
+
+  #routeBySource({ addresses, ranges }: MeshPlace): void {
+    this.#removeOldRules(addresses);
+    const table = TABLE_BASE + this.tun.index;
+    const families: [IpAddress, IpPrefix][] = [[addresses.ipv4, ranges.ipv4]];
+    if (this.#hasIpv6) families.push([addresses.ipv6, ranges.ipv6]);
+    try {
+      for (const [source, destination] of families) {
+        this.#netlink.addRoute({ destination, interfaceIndex: this.tun.index, table });
+        const rule = { source, table, priority: RULE_PRIORITY };
+        this.#netlink.addSourceRule(rule);
+        this.#rules.push(rule);
+      }
+    } catch (error) {
+      // A kernel without policy routing: one agent per machine works all the same.
+      if (!(error instanceof SyscallError)) throw error;
+      log.debug("No routing by source", { reason: error.message });
+    }
+  }
+
+  #removeOldRules({ ipv4, ipv6 }: MeshPlace["addresses"]): void {
+    const tables = new Set(this.#netlink.links().map(({ index }) => TABLE_BASE + index));
+    for (const rule of this.#netlink.sourceRules()) {
+      const isOurAddress = [ipv4, ipv6].some((own) => equalIpAddresses(own, rule.source));
+      if (isOurAddress || !tables.has(rule.table)) tryDelete(this.#netlink, rule);
+    }
   }
 
   #addRoute(destination: IpPrefix): void {
@@ -214,6 +260,14 @@ function isOwnAddressRoute(route: Route): boolean {
 
 function isInRange(route: Route, ranges: readonly IpPrefix[]): boolean {
   return ranges.some((range) => prefixesOverlap(range, route.destination));
+}
+
+function tryDelete(netlink: Netlink, rule: SourceRule): void {
+  try {
+    netlink.deleteSourceRule(rule);
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error; // gone already
+  }
 }
 
 /** Runs `body`, and gives a failed system call the fault that the exit code needs. */
