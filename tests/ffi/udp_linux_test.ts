@@ -177,6 +177,57 @@ Deno.test(
   },
 );
 
+Deno.test("UdpLinux.send() heeds a router that says what fits", NEEDS_NET_ADMIN, async () => {
+  await using bench = await TwoNamespaces.create();
+  // Behind the second namespace, which forwards, lies a narrower cable.
+  await using third = await Namespace.create();
+  const veth = "ip link add veth-c mtu 1300 type veth peer name veth-d mtu 1300 netns";
+  await bench.second.run(...veth.split(" "), third.name);
+  setUpLink(bench.second, "veth-c", ["198.51.100.1", "2001:db8:1::1"]);
+  setUpLink(third, "veth-d", ["198.51.100.2", "2001:db8:1::2"]);
+  const forward = ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"];
+  await bench.second.run("sysctl", "-qw", ...forward);
+  for (const [gateway, far, fits] of WAYS) {
+    await bench.first.run("ip", "route", "add", "default", "via", gateway);
+    const path = bench.one.path({ address: address(far), port: 9 });
+    ok(bench.one.send(new Uint8Array(fits + 1), path), "nothing is known yet");
+    let tries = 0;
+    while (bench.one.send(new Uint8Array(fits + 1), path)) {
+      ok(++tries < 500, "the router's answer has come");
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    strictEqual(bench.one.sendError, "too-large", far);
+    strictEqual(bench.first.within(() => bench.one.largestDatagram(path)), fits, far);
+    ok(bench.one.send(new Uint8Array(fits), path), far);
+  }
+  deepStrictEqual(bench.failures, []);
+});
+
+/** Gateway, far end, and the largest datagram that fits 1300 bytes. */
+const WAYS: [gateway: string, far: string, fits: number][] = [
+  ["192.0.2.2", "198.51.100.2", 1272],
+  ["2001:db8::2", "2001:db8:1::2", 1252],
+];
+
+Deno.test("UdpLinux holds what arrives while nobody reads", NEEDS_NET_ADMIN, async () => {
+  await using namespace = await Namespace.create();
+  await addLoopbackAddresses(namespace);
+  const poller = new Poller();
+  const [one, two] = [0, 0].map((port) => namespace.within(() => openUdp({ port, poller })));
+  const count = 1500; // the system's usual buffer holds about a hundred
+  for (const far of ["192.0.2.2", "2001:db8::2"]) {
+    const path = one!.path({ address: address(far), port: two!.port });
+    for (let i = 0; i < count; i++) ok(one!.send(new Uint8Array(1400), path));
+  }
+  let received = 0;
+  two!.start(() => void received++, fail);
+  await settle(namespace);
+  strictEqual(received, 2 * count);
+  await one!.close();
+  await two!.close();
+  await poller.close();
+});
+
 /** An endpoint that cannot be reached, the own address to use, and why it cannot. */
 const UNREACHABLE: [far: string, own: string | undefined, why: string][] = [
   ["203.0.113.1", undefined, "no route"],
