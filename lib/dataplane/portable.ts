@@ -189,8 +189,9 @@ export class PortablePlane implements DataPlane {
 
   seal(keypair: Keypair, plaintext: Uint8Array): boolean {
     const keys = this.#entryOf(keypair)?.keys;
-    if (keys === undefined || keys.whyNotSend(this.#clock.now()) !== undefined) return false;
-    return this.#seal(keys, plaintext);
+    const now = this.#clock.now();
+    if (keys === undefined || keys.whyNotSend(now) !== undefined) return false;
+    return this.#seal(keys, plaintext, now);
   }
 
   send(datagram: Uint8Array, path: Path): boolean {
@@ -223,12 +224,13 @@ export class PortablePlane implements DataPlane {
   /** Seals a packet for a peer, or lets it wait. */
   #send(peer: Peer, packet: Uint8Array): void {
     const keys = peer.current;
-    if (keys === undefined || keys.whyNotSend(this.#clock.now()) !== undefined) {
+    const now = this.#clock.now();
+    if (keys === undefined || keys.whyNotSend(now) !== undefined) {
       return this.#enqueue(peer, packet);
     }
     peer.traffic.txPackets++;
     peer.traffic.txBytes += packet.length;
-    if (!this.#seal(keys, packet)) this.#tellIfTooBig(keys, packet);
+    if (!this.#seal(keys, packet, now)) this.#tellIfTooBig(keys, packet);
   }
 
   #enqueue(peer: Peer, packet: Uint8Array): void {
@@ -239,8 +241,8 @@ export class PortablePlane implements DataPlane {
   }
 
   /** Seals with keys that may, and sends. */
-  #seal(keys: TransportKeys, plaintext: Uint8Array): boolean {
-    const length = keys.seal(plaintext, this.#sealed, 0, this.#clock.now());
+  #seal(keys: TransportKeys, plaintext: Uint8Array, now: number): boolean {
+    const length = keys.seal(plaintext, this.#sealed, 0, now);
     // A keypair that may send has a path.
     const isSent = this.#carrier.send(this.#sealed.subarray(0, length), keys.keypair.path!);
     if (!isSent) this.#drop("send-failed");

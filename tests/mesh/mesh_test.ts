@@ -9,7 +9,7 @@ import { DeviceError } from "../../lib/mesh/device_options.ts";
 import { parseEndpoint } from "../../lib/net/endpoint.ts";
 import { parseIpPrefix } from "../../lib/net/ip_prefix.ts";
 import { SimulatedNat } from "../fakes/network.ts";
-import { numbered, numberOf, PORT, TestMesh, twoNodes } from "./simulated_mesh.ts";
+import { numbered, numberOf, PORT, recordedOf, TestMesh, twoNodes } from "./simulated_mesh.ts";
 
 Deno.test("Device: two nodes ping each other, the first packet within a round trip more", async () => {
   const { mesh, alice, bob } = twoNodes({ delayMs: 5 });
@@ -21,6 +21,8 @@ Deno.test("Device: two nodes ping each other, the first packet within a round tr
   strictEqual(status.handshakes, 1);
   strictEqual(bob.statusOf(alice).handshakes, 1);
   deepStrictEqual([status.txPackets, status.rxPackets], [3, 3]);
+  const counts = [1, 2, 5].map((type) => recordedOf(mesh, type).length);
+  deepStrictEqual(counts, [2, 2, 6], "no datagram more than it takes");
   // Both candidates carried the initiation, so the response came twice.
   deepStrictEqual([alice.drops(), bob.drops()], [{ "no-handshake-outstanding": 1 }, {}]);
   await mesh.close();
