@@ -311,7 +311,9 @@ export class Tunnel {
     if (outstanding !== undefined) at = Math.min(at, this.#retryAt(outstanding));
     const keypair = this.usable(now);
     if (keypair === undefined) {
-      return this.persistentKeepalive && outstanding === undefined ? Math.min(at, now) : at;
+      const isDue = this.slots.current !== undefined ||
+        (this.persistentKeepalive && outstanding === undefined);
+      return isDue ? Math.min(at, now) : at;
     }
     return Math.min(
       at,

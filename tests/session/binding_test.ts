@@ -1,0 +1,238 @@
+/**
+ * A session and the path it belongs to: confirming, straying, healing.
+ *
+ * @module
+ */
+
+import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import { isData } from "../../lib/wire/datagram.ts";
+import { type Flight, type Node, type NodeOptions, World } from "./world.ts";
+
+const INITIATION = 1;
+
+/** Two nodes with a session, used in both directions. */
+function session(options: NodeOptions = {}): [world: World, a: Node, b: Node] {
+  const world = new World();
+  const [a, b] = world.pair(options, options);
+  a.send(b, 1);
+  world.run(50);
+  b.send(a, 2);
+  world.run(50);
+  deepStrictEqual([a.delivered, b.delivered], [[2], [1]]);
+  return [world, a, b];
+}
+
+/** Where a node's session is bound to. */
+function boundTo(node: Node, peer: Node): string | undefined {
+  return node.peer(peer).current?.path?.remote;
+}
+
+/** What went out since, by type, as `from>to`. */
+function since(world: World, from: number, type: number): string[] {
+  return world.log.slice(from).filter((flight) => flight.datagram[0] === type)
+    .map((flight) => `${flight.from}>${flight.to}`);
+}
+
+Deno.test("T19: data with a spoofed source costs 0 AEAD calls and changes nothing", () => {
+  const [world, a, b] = session();
+  const recorded = world.log.filter((flight) => flight.to === "b" && isData(flight.datagram));
+  b.aead.opens = 0;
+  for (const { datagram } of recorded) {
+    for (let i = 0; i < 100; i++) b.receive(datagram, `x${i}`);
+  }
+  strictEqual(b.aead.opens, 0);
+  strictEqual(b.dropped("wrong-path"), 100 * recorded.length);
+  strictEqual(boundTo(b, a), "a");
+  strictEqual(world.logged(INITIATION).length, 1, "replays prompt nothing: not above the highest");
+});
+
+Deno.test("T19: data from another own address is another path, too", () => {
+  const [world, a, b] = session();
+  a.send(b, 3);
+  const { datagram } = world.log.at(-1)!;
+  b.aead.opens = 0;
+  b.endpoint = "b2";
+  b.receive(datagram, "a");
+  b.endpoint = "b";
+  deepStrictEqual([b.aead.opens, b.dropped("wrong-path")], [0, 1]);
+});
+
+Deno.test("A rebound NAT heals by a handshake in about one round trip", () => {
+  const [world, a, b] = session();
+  // What a sends comes from elsewhere now, and nothing for the old place reaches it.
+  world.wire = (flight) => {
+    if (flight.from === "a") return [{ ...flight, from: "a2" }];
+    return flight.to === "a2" ? [{ ...flight, to: "a" }] : [];
+  };
+  const before = world.log.length;
+  a.send(b, 3); // lost to the binding; it is what prompts the handshake
+  world.run(10);
+  deepStrictEqual(since(world, before, INITIATION), ["b>a2", "b>a"], "both ends alike");
+  strictEqual(boundTo(b, a), "a", "the bound path stays until the new keypair is confirmed");
+  world.run(20);
+  strictEqual(boundTo(b, a), "a2");
+  b.send(a, 4);
+  world.run(10);
+  a.send(b, 5);
+  world.run(10);
+  deepStrictEqual([a.delivered, b.delivered], [[2, 4], [1, 5]]);
+  strictEqual(b.peer(a).handshakes, 2);
+});
+
+Deno.test("Straying data prompts one initiation per peer in 5 s", () => {
+  const [world, a, b] = session();
+  world.wire = (flight) => isData(flight.datagram) ? [flight] : [];
+  const before = world.log.length;
+  world.wire = () => [];
+  a.send(b, 3);
+  const { datagram } = world.log.at(-1)!;
+  for (let i = 0; i < 1_000; i++) b.receive(datagram, `x${i}`);
+  deepStrictEqual(since(world, before, INITIATION), ["b>x0", "b>a"]);
+  strictEqual(b.dropped("rate-limited"), 999);
+  world.clock.advance(4_999);
+  b.receive(datagram, "y");
+  strictEqual(since(world, before, INITIATION).filter((way) => way === "b>y").length, 0);
+  world.clock.advance(1);
+  b.receive(datagram, "z");
+  strictEqual(since(world, before, INITIATION).filter((way) => way === "b>z").length, 1);
+});
+
+Deno.test("Straying data repeats the initiation that is outstanding", () => {
+  const [world, a, b] = session();
+  world.wire = () => [];
+  b.act(b.sessions.renew(a.nodeId, world.clock.now()));
+  const outstanding = world.log.at(-1)!.datagram;
+  a.send(b, 3);
+  b.receive(world.log.at(-1)!.datagram, "x");
+  const [toStray, toBound] = world.log.slice(-2);
+  deepStrictEqual([toStray!.to, toBound!.to], ["x", "a"]);
+  deepStrictEqual(toStray!.datagram, outstanding);
+  deepStrictEqual(toBound!.datagram, outstanding);
+});
+
+Deno.test("Straying data of all peers prompts ten initiations per second", () => {
+  const world = new World();
+  const hub = world.node("hub");
+  const peers = Array.from({ length: 25 }, (_, i) => world.node(`peer${i}`));
+  for (const peer of peers) {
+    peer.knows(hub);
+    hub.knows(peer);
+    peer.send(hub, 1);
+  }
+  world.run(50);
+  const before = world.log.length;
+  world.wire = () => [];
+  for (const peer of peers) {
+    peer.send(hub, 2);
+    hub.receive(world.log.at(-1)!.datagram, "x");
+  }
+  const healed = () => since(world, before, INITIATION).filter((way) => way === "hub>x").length;
+  strictEqual(healed(), 10);
+  world.clock.advance(999);
+  hub.receive(world.log.filter((flight) => flight.from === "peer24").at(-1)!.datagram, "x");
+  strictEqual(healed(), 10);
+});
+
+Deno.test("Straying data of an old keypair, or behind its counter, prompts nothing", () => {
+  const [world, a, b] = session();
+  a.send(b, 3);
+  const old = world.log.at(-1)!.datagram;
+  world.run(50);
+  const before = world.logged(INITIATION).length;
+  b.receive(old, "x");
+  strictEqual(world.logged(INITIATION).length, before, "behind its counter");
+  a.send(b, 4);
+  const ahead = world.log.at(-1)!.datagram;
+  b.act(b.sessions.renew(a.nodeId, world.clock.now()));
+  world.wire = (flight) => flight.datagram === ahead ? [] : [flight];
+  world.run(5);
+  world.clock.advance(100);
+  const then = world.logged(INITIATION).length;
+  b.receive(ahead, "x");
+  strictEqual(world.logged(INITIATION).length, then, "its keypair is not current any more");
+});
+
+Deno.test("Straying data never prompts an initiation to where it may not go", () => {
+  const [world, a, b] = session({ mayHealTo: (path) => !path.remote.startsWith("127.") });
+  a.send(b, 3);
+  const { datagram } = world.log.at(-1)!;
+  const before = world.logged(INITIATION).length;
+  b.receive(datagram, "127.0.0.1");
+  strictEqual(world.logged(INITIATION).length, before);
+  b.receive(datagram, "192.0.2.1");
+  strictEqual(world.logged(INITIATION).length, before + 2, "the ban took nothing of the limit");
+});
+
+Deno.test("Under roam nothing strays: the session follows the newest authentic data", () => {
+  const [world, a, b] = session({ binding: "roam" });
+  a.endpoint = "a2";
+  a.send(b, 3);
+  world.run(50);
+  strictEqual(boundTo(b, a), "a2");
+  deepStrictEqual(b.delivered, [1, 3]);
+  strictEqual(world.logged(INITIATION).length, 1);
+});
+
+Deno.test("The initiator is bound to the path that the first response came by", () => {
+  const world = new World();
+  const [a, b] = world.pair();
+  a.candidates.set(b.nodeId, ["slow", "fast"]);
+  // Both reach b; what b answers comes back from where it was asked.
+  world.wire = (flight) =>
+    flight.to === "slow" || flight.to === "fast"
+      ? [{ ...flight, from: `via-${flight.to}`, to: "b", delayMs: flight.to === "slow" ? 40 : 5 }]
+      : flight.to.startsWith("via-")
+      ? [{ ...flight, from: flight.to.slice(4), to: "a", delayMs: 5 }]
+      : [flight];
+  a.send(b, 1);
+  world.run(200);
+  strictEqual(boundTo(a, b), "fast");
+  strictEqual(boundTo(b, a), "via-fast");
+  deepStrictEqual(b.delivered, [1]);
+  strictEqual(b.crypto.counts.dh, 4, "the second copy cost none");
+});
+
+Deno.test("The responder is bound by the first data, among the paths the initiation came by", () => {
+  const world = new World();
+  const [a, b] = world.pair();
+  const held: Flight[] = [];
+  world.wire = (flight) => isData(flight.datagram) ? (held.push(flight), []) : [flight];
+  a.send(b, 1);
+  world.deliver({ ...world.logged(INITIATION)[0]!, from: "a2" });
+  world.run(50);
+  const [data] = held;
+  b.receive(data!.datagram, "a3");
+  strictEqual(b.peer(a).current, undefined, "a3 never sent the initiation");
+  strictEqual(b.dropped("wrong-path"), 1);
+  b.receive(data!.datagram, "a2");
+  strictEqual(boundTo(b, a), "a2");
+  deepStrictEqual(b.delivered, [1]);
+  // "after confirmation they no longer change the binding"
+  world.deliver({ ...world.logged(INITIATION)[0]!, from: "a4" });
+  world.run(50);
+  strictEqual(boundTo(b, a), "a2");
+  deepStrictEqual(b.peer(a).current!.unconfirmedPaths, []);
+});
+
+Deno.test("A session of allowed-peers has one path: the first", () => {
+  const world = new World();
+  const [a, b] = world.pair({ profile: "allowed-peers" }, { profile: "allowed-peers" });
+  world.wire = (flight) => isData(flight.datagram) ? [] : [flight];
+  a.send(b, 1);
+  world.deliver({ ...world.logged(INITIATION)[0]!, from: "a2" });
+  world.run(50);
+  deepStrictEqual(b.peer(a).keypairs[0]!.unconfirmedPaths.map((path) => path.remote), ["a"]);
+});
+
+Deno.test("Sessions.renew() over one path tries that path alone, and gives it up quietly", () => {
+  const [world, a, b] = session();
+  const before = world.log.length;
+  a.act(a.sessions.renew(b.nodeId, world.clock.now(), a.pathTo("nowhere")));
+  world.run(3_000);
+  deepStrictEqual(since(world, before, INITIATION), ["a>nowhere"]);
+  strictEqual(a.peer(b).outstanding, undefined);
+  strictEqual(a.gaveUp.length, 0);
+  a.send(b, 3);
+  world.run(50);
+  ok(b.delivered.includes(3));
+});
