@@ -161,6 +161,42 @@ Deno.test("Netlink adds, lists and deletes routes of both families", NEEDS_NET_A
   }
 });
 
+/** An own address whose packets are routed by a table of their own, and where they then may go. */
+const SOURCE_RULES: [source: string, destination: string][] = [
+  ["192.0.2.7", "100.64.0.0/10"],
+  ["2001:db8::7", "fd00:1:2::/48"],
+];
+
+Deno.test("Netlink routes by source through a table of its own", NEEDS_NET_ADMIN, async () => {
+  await using bench = await Bench.create();
+  bench.netlink.addAddress(bench.index, own("192.0.2.7/24"));
+  bench.netlink.addAddress(bench.index, own("2001:db8::7/64"));
+  await bench.namespace.run("ip", "rule", "add", "from", "203.0.113.1", "table", "99");
+  for (const [source, text] of SOURCE_RULES) {
+    const route = { destination: parseIpPrefix(text), interfaceIndex: bench.index, table: 7117 };
+    bench.netlink.addRoute(route);
+    const installed = bench.netlink.routes().filter((item) => item.protocol === ROUTE_PROTOCOL);
+    deepStrictEqual(installed.map((item) => item.table), [7117], "not in the main table");
+    strictEqual(bench.routeTo(text.replace(/0?\/.*/, "9")), undefined, "not for everybody");
+
+    const rule = { source: address(source), table: 7117, priority: 7000 };
+    bench.netlink.addSourceRule(rule);
+    deepStrictEqual(bench.netlink.sourceRules(), [rule], "ours, and not those of others");
+    const family = source.includes(":") ? "-6" : "-4";
+    const shown = await bench.namespace.run("ip", family, "rule", "show");
+    ok(shown.includes(`7000:\tfrom ${source} lookup 7117 proto 117`), shown);
+    throws(() => bench.netlink.addSourceRule(rule), {
+      message: `Cannot add rule from ${source} table 7117: EEXIST (17)`,
+    });
+    bench.netlink.deleteSourceRule(rule);
+    deepStrictEqual(bench.netlink.sourceRules(), []);
+    throws(() => bench.netlink.deleteSourceRule(rule), {
+      message: `Cannot delete rule from ${source} table 7117: ENOENT (2)`,
+    });
+    bench.netlink.deleteRoute(route);
+  }
+});
+
 Deno.test("Netlink.deleteRoute() leaves the routes of others alone", NEEDS_NET_ADMIN, async () => {
   await using bench = await Bench.create();
   for (const text of ["203.0.113.0/24", "2001:db8:9::/48"]) {
