@@ -16,7 +16,7 @@ import { sessionLimitsOf } from "../config/session_limits.ts";
 import { type HostAndPort, parseHostAndPort, parseRange } from "../config/values.ts";
 import { askCoordinator } from "./ask.ts";
 import { CommandError, EXIT } from "./exit.ts";
-import { aborted, watchForStop } from "./foreground.ts";
+import { aborted, startQuietLog, watchForStop } from "./foreground.ts";
 import { type CommonOptions, integerFrom, withCommonOptions } from "./options.ts";
 import { print, printJson } from "./output.ts";
 
@@ -111,8 +111,7 @@ async function coordinate(flags: CoordinatorFlags): Promise<void> {
     ? {}
     : await (await import("../config/load.ts")).loadCoordinatorConfig(flags.config);
   const options = await coordinatorOptionsOf(flags, config);
-  const { startLog } = await import("../base/log.ts");
-  startLog({ level: flags.logLevel ?? config.logLevel ?? "info" });
+  const isUp = await startQuietLog(flags.logLevel ?? config.logLevel);
   const { CoordinatorProcess } = await import("../agent/coordinator_process.ts");
   const started = await CoordinatorProcess.start({ ...options, signal: stop.signal })
     .catch((error) => {
@@ -120,6 +119,7 @@ async function coordinate(flags: CoordinatorFlags): Promise<void> {
       throw error;
     });
   if (started === undefined) return;
+  isUp();
   try {
     announce(started, flags);
     await Promise.race([aborted(stop.signal), started.ended]);

@@ -4,6 +4,9 @@
  * @module
  */
 
+import type { LogLevel } from "../base/log.ts";
+import { printError } from "./output.ts";
+
 /**
  * Watches for SIGINT and SIGTERM from now on, so that one that comes during a start is not lost.
  *
@@ -26,6 +29,28 @@ export function watchForStop(): { readonly signal: AbortSignal; close(): void } 
       Deno.removeSignalListener("SIGINT", onInterrupt);
       Deno.removeSignalListener("SIGTERM", onTerminate);
     },
+  };
+}
+
+/**
+ * Starts the log of a process that stays. Until it is up, what is logged is kept back: a start that
+ * fails is told in one line, without the story before it.
+ *
+ * @param level Severity from which on to log; `undefined` for the default, `info`. With a level
+ * that somebody asked for, nothing is kept back.
+ * @returns Call it once the process is up.
+ */
+export async function startQuietLog(level: LogLevel | undefined): Promise<() => void> {
+  const { startLog } = await import("../base/log.ts");
+  if (level !== undefined) {
+    startLog({ level });
+    return () => {};
+  }
+  const kept: string[] = [];
+  startLog({ level: "info", write: (line) => kept.push(line) });
+  return () => {
+    startLog({ level: "info" });
+    for (const line of kept) printError(line.trimEnd());
   };
 }
 

@@ -8,7 +8,7 @@ import type { Command } from "commander";
 import type { AgentOptions } from "../agent/agent.ts";
 import type { AgentConfig } from "../config/schema.ts";
 import { AGENT_STATE_FOLDER } from "../config/paths.ts";
-import { aborted, watchForStop } from "./foreground.ts";
+import { aborted, startQuietLog, watchForStop } from "./foreground.ts";
 import { type CommonOptions, integerFrom, withCommonOptions } from "./options.ts";
 import { print, printJson } from "./output.ts";
 import { promptForPassphrase } from "./prompt.ts";
@@ -84,8 +84,7 @@ async function join(flags: JoinFlags): Promise<void> {
     ? {}
     : await (await import("../config/load.ts")).loadAgentConfig(flags.config);
   const options = await agentOptionsOf(flags, config, Deno.env.get("TUNNELMESH_TOKEN"));
-  const { startLog } = await import("../base/log.ts");
-  startLog({ level: flags.logLevel ?? config.logLevel ?? "info" });
+  const isUp = await startQuietLog(flags.logLevel ?? config.logLevel);
   const { Agent } = await import("../agent/agent.ts");
   const agent = await Agent.start({
     ...options,
@@ -96,6 +95,7 @@ async function join(flags: JoinFlags): Promise<void> {
     throw error;
   });
   if (agent === undefined) return;
+  isUp();
   try {
     const { name, addresses, interface: interfaceName } = agent.status();
     if (flags.json) printJson({ event: "joined", name, addresses, interface: interfaceName });

@@ -75,7 +75,7 @@ async function ping(host: Host, address: string): Promise<void> {
 
 async function measure(a: Node, b: Node): Promise<void> {
   step(`iperf3 for ${IPERF_SECONDS} s from a to b, one TCP stream`);
-  const server = b.host.start(["iperf3", "-s", "-1"]);
+  const server = b.host.start(["iperf3", "-s", "-1", "--forceflush"]);
   await server.shows(/listening/i);
   const { addresses } = await b.glance();
   const command = ["iperf3", "-c", addresses.ipv4, "-t", String(IPERF_SECONDS)];
