@@ -210,8 +210,8 @@ class Attempt {
     const target = { url, tlsVerify: options.tlsVerify, maxMessage: MAX_CONTROL_MESSAGE };
     dial(target, {
       open: () => {
-        this.#connection?.send(first);
         this.#after(GREETING_TIMEOUT_MS, () => this.#fail(tooSlow()));
+        this.#connection?.send(first);
       },
       message: (bytes) => this.#receive(bytes),
       closed: (end) => this.#closed(end),
