@@ -7,7 +7,7 @@
 import { deepStrictEqual, notDeepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import fc from "fast-check";
 import { fromHex, toHex } from "../../lib/base/bytes.ts";
-import { openXChaCha } from "../../lib/crypto/aead.ts";
+import { openXChaCha, sealXChaCha } from "../../lib/crypto/aead.ts";
 import {
   ANSWER_WITHIN_MS,
   answerAsk,
@@ -20,7 +20,12 @@ import {
   type ObservedEndpoint,
   openAnswer,
 } from "../../lib/session/discovery.ts";
-import { decodeDiscovery, DISCOVERY_LENGTH } from "../../lib/wire/discovery_datagram.ts";
+import {
+  decodeDiscovery,
+  DISCOVERY_LENGTH,
+  discoveryHeader,
+  encodeDiscovery,
+} from "../../lib/wire/discovery_datagram.ts";
 
 const SECRET = Uint8Array.from({ length: 32 }, (_, i) => i);
 const DAY = 86_400_000;
@@ -106,6 +111,34 @@ Deno.test("openAnswer() takes nothing but a genuine answer to this key", () => {
   strictEqual(openAnswer(answer, other), undefined, "another key id");
   const nowhere = answerAsk(ask, { address: new Uint8Array(4), port: 0 }, keyOf)!;
   strictEqual(openAnswer(nowhere, KEY), undefined, "port 0");
+});
+
+/** A datagram of either direction whose body somebody with the key chose. */
+function sealed(direction: "ask" | "answer", bodyHex: string): Uint8Array {
+  const nonce = new Uint8Array(24);
+  const body = fromHex(bodyHex);
+  const header = discoveryHeader(direction, KEY_ID);
+  return encodeDiscovery({
+    direction,
+    keyId: KEY_ID,
+    nonce,
+    sealed: sealXChaCha(KEY.key, nonce, header, body),
+  });
+}
+
+const ASKED = "0102030405060708" + "00".repeat(16) + "0000";
+const ANSWERED = "0102030405060708" + "00000000000000000000ffffc0000207" + "6cca";
+
+Deno.test("answerAsk() and openAnswer() judge direction and body, whoever sealed them", () => {
+  ok(answerAsk(sealed("ask", ASKED), SOURCE, keyOf), "as it should be");
+  strictEqual(answerAsk(sealed("answer", ASKED), SOURCE, keyOf), undefined, "direction");
+  strictEqual(answerAsk(sealed("ask", ANSWERED), SOURCE, keyOf), undefined, "filled");
+  const oneBit = ASKED.slice(0, -1) + "1";
+  strictEqual(answerAsk(sealed("ask", oneBit), SOURCE, keyOf), undefined, "one bit");
+  deepStrictEqual(openAnswer(sealed("answer", ANSWERED), KEY)?.endpoint, SOURCE);
+  strictEqual(openAnswer(sealed("ask", ANSWERED), KEY), undefined, "direction");
+  const noAddress = ASKED.slice(0, -4) + "6cca";
+  strictEqual(openAnswer(sealed("answer", noAddress), KEY), undefined, "no address");
 });
 
 Deno.test("answerAsk() and openAnswer() take any bytes without an error", () => {
