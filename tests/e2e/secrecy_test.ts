@@ -50,6 +50,10 @@ Deno.test("wire, database, logs, answers and command lines hold no payload and n
 
   const secrets = await secretsOf(mesh, token);
   ok(secrets.size >= 12, [...secrets.keys()].join());
+  const known = await storedBytes(mesh);
+  for (const [secret, bytes] of secrets) {
+    ok(findMarkers(known, new Map([[secret, bytes]])).length > 0, `the search finds ${secret}`);
+  }
   const all = new Map([...secrets, ...markers]);
   deepStrictEqual(findMarkers(onWire, all), [], "wire");
 
@@ -101,6 +105,21 @@ async function secretsOf(mesh: Mesh, token: string): Promise<Map<string, Uint8Ar
     }
   }
   return secrets;
+}
+
+/** The files that hold the secrets: the search has to find them there. */
+async function storedBytes(mesh: Mesh): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [await Deno.readFile(mesh.tokenFile)];
+  const folders = [...mesh.nodes.map(({ state }) => state), `${mesh.coordinator.state}/member`];
+  for (const folder of folders) {
+    for await (const { name, isFile } of Deno.readDir(folder)) {
+      // Line breaks of PEM files stand in the way of a search in base64.
+      const text = isFile && await Deno.readTextFile(`${folder}/${name}`);
+      if (text) parts.push(Buffer.from(text.replaceAll(/\r?\n/g, "")));
+      if (isFile) parts.push(await Deno.readFile(`${folder}/${name}`));
+    }
+  }
+  return Buffer.concat(parts);
 }
 
 /** The bytes of a key file that are secret. */
