@@ -244,6 +244,19 @@ Deno.test("docs/protocol.md has the MTU that the agent sets", async () => {
   strictEqual(Number(mtu) % 64, 0, "whole ChaCha20 blocks");
 });
 
+Deno.test("docs/protocol.md has the heartbeat that coordinator and agent keep", async () => {
+  const coordinator = await Deno.readTextFile(new URL("lib/coordinator/welcome.ts", ROOT));
+  const agent = await Deno.readTextFile(new URL("lib/agent/control_client.ts", ROOT));
+  const number = (source: string, name: string) =>
+    Number(new RegExp(`\\b${name} = ([\\d_]+);`).exec(source)?.[1]?.replaceAll("_", ""));
+  const heartbeatMs = number(coordinator, "HEARTBEAT_MS");
+  strictEqual(number(agent, "DEFAULT_HEARTBEAT_MS"), heartbeatMs, "agent and coordinator agree");
+  says(
+    `a heartbeat every ${seconds(heartbeatMs)} (`,
+    `give up after ${number(agent, "MISSED_HEARTBEATS")} missed`,
+  );
+});
+
 Deno.test("docs/protocol.md has the figures of the control channel", () => {
   const code = { CONTROL_VERSION, MAX_CONTROL_MESSAGE, MAX_BODY_LENGTH };
   deepStrictEqual(
