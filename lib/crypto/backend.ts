@@ -12,8 +12,11 @@ import { diffieHellman, generateKeyPair, type KeyPair, publicKeyOf } from "./x25
 
 /** All inputs of one HKDF call. */
 export interface HkdfInput {
+  /** Input keying material, any length. */
   readonly ikm: Uint8Array;
+  /** Any length, empty for none. */
   readonly salt: Uint8Array;
+  /** What the result is for, any length. */
   readonly info: Uint8Array;
   /** Output length in bytes. */
   readonly length: number;

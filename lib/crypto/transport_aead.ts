@@ -274,8 +274,20 @@ function sealsAndOpens(aead: TransportAead, length: number, tag: Uint8Array): bo
     equalBytes(opened, plaintext);
 }
 
+/** One packet before it is sealed. */
+export interface PlainPacket {
+  /** 32 bytes. */
+  readonly key: Uint8Array;
+  /** `[0, 2**53)`. */
+  readonly counter: number;
+  /** Associated data. */
+  readonly header: Uint8Array;
+  /** What is sealed. */
+  readonly plaintext: Uint8Array;
+}
+
 /** What the self-test seals for one length; the tests work its answer out by another library. */
-export function selfTestInput(length: number) {
+export function selfTestInput(length: number): PlainPacket {
   const plaintext = Uint8Array.from({ length }, (_, i) => i * 7 + length);
   const header = Uint8Array.from({ length: 16 }, (_, i) => 0xa0 + i);
   const key = Uint8Array.from({ length: 32 }, (_, i) => 0x40 + i);

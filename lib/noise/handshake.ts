@@ -4,7 +4,6 @@
  * @module
  */
 
-import type { CipherState } from "./cipher_state.ts";
 import { type HandshakeKeys, HandshakeState } from "./handshake_state.ts";
 import { parseProtocolName } from "./protocol_name.ts";
 
@@ -17,8 +16,27 @@ export interface HandshakeOptions extends HandshakeKeys {
   readonly protocolName: string;
 }
 
-/** One direction of the transport that follows a handshake. */
-export type TransportCipher = Pick<CipherState, "encryptWithAd" | "decryptWithAd">;
+/** One direction of the transport that follows a handshake; each message takes the next nonce. */
+export interface TransportCipher {
+  /**
+   * Seals a message.
+   *
+   * @param ad Associated data, borrowed until the call returns.
+   * @param plaintext At most 65519 bytes, borrowed until the call returns.
+   * @returns 16 bytes more than the plaintext.
+   * @throws {HandshakeError} `message-too-long`, `nonce-exhausted`.
+   */
+  encryptWithAd(ad: Uint8Array, plaintext: Uint8Array): Uint8Array;
+  /**
+   * Opens the next message; a failure leaves the nonce where it was.
+   *
+   * @param ad Associated data, borrowed until the call returns.
+   * @param ciphertext 16 to 65535 bytes, borrowed until the call returns.
+   * @returns 16 bytes less than the ciphertext.
+   * @throws {HandshakeError} `bad-tag`, `message-too-short`, `message-too-long`, `nonce-exhausted`.
+   */
+  decryptWithAd(ad: Uint8Array, ciphertext: Uint8Array): Uint8Array;
+}
 
 /**
  * One side of a Noise handshake.
@@ -82,7 +100,8 @@ export class Handshake {
    * @param payload Borrowed until the call returns.
    * @default {new Uint8Array(0)}
    * @returns At most 65535 bytes.
-   * @throws {HandshakeError} As {@linkcode HandshakeState.writeMessage} says.
+   * @throws {HandshakeError} `not-our-turn`, `already-finished`, `message-too-long`,
+   * `low-order-point`, `refused`, `missing-key`, `bad-key`.
    */
   writeMessage(payload?: Uint8Array): Uint8Array {
     return this.#state.writeMessage(payload);
@@ -93,7 +112,8 @@ export class Handshake {
    *
    * @param message Borrowed until the call returns.
    * @returns The payload.
-   * @throws {HandshakeError} As {@linkcode HandshakeState.readMessage} says.
+   * @throws {HandshakeError} `not-our-turn`, `already-finished`, `message-too-long`,
+   * `message-too-short`, `bad-tag`, `low-order-point`, `refused`, `missing-key`, `bad-key`.
    */
   readMessage(message: Uint8Array): Uint8Array {
     return this.#state.readMessage(message);
