@@ -30,6 +30,16 @@ export class IpSyntaxError extends SyntaxError {
  * @param text `192.0.2.1` or `2001:db8::1`, IPv6 also with its last 32 bits dotted; no zone.
  * @returns 4 or 16 bytes; an IPv4-mapped IPv6 address gives the IPv4 address.
  * @throws {IpSyntaxError} when the text is anything else.
+ *
+ * @example Usage
+ * ```ts
+ * import { formatIpAddress, parseIpAddress } from "./ip_address.ts";
+ * import { strictEqual, throws } from "node:assert/strict";
+ *
+ * strictEqual(formatIpAddress(parseIpAddress("2001:DB8:0:0::1")), "2001:db8::1");
+ * strictEqual(formatIpAddress(parseIpAddress("::ffff:192.0.2.1")), "192.0.2.1");
+ * throws(() => parseIpAddress("010.0.0.1")); // octal elsewhere
+ * ```
  */
 export function parseIpAddress(text: string): IpAddress {
   if (text === "") throw new IpSyntaxError("IP address", text, "it is empty");

@@ -36,6 +36,15 @@ export interface PrefixParseOptions {
  * Reads `10.0.0.0/8` or `fd00::/48`.
  *
  * @throws {IpSyntaxError} when the text is anything else, a bare address included.
+ *
+ * @example Usage
+ * ```ts
+ * import { formatIpPrefix, parseIpPrefix } from "./ip_prefix.ts";
+ * import { strictEqual, throws } from "node:assert/strict";
+ *
+ * throws(() => parseIpPrefix("10.0.0.1/8"));
+ * strictEqual(formatIpPrefix(parseIpPrefix("10.0.0.1/8", { hostBits: "mask" })), "10.0.0.0/8");
+ * ```
  */
 export function parseIpPrefix(text: string, options: PrefixParseOptions = {}): IpPrefix {
   const slash = text.indexOf("/");

@@ -45,7 +45,23 @@ export class OverlapError extends Error {
   }
 }
 
-/** Prefixes and the value of each. Values are told apart by identity (`===`); not `undefined`. */
+/**
+ * Prefixes and the value of each. Values are told apart by identity (`===`); not `undefined`.
+ *
+ * @example Usage
+ * ```ts
+ * import { AllowedIps } from "./allowed_ips.ts";
+ * import { parseIpAddress } from "../net/ip_address.ts";
+ * import { parseIpPrefix } from "../net/ip_prefix.ts";
+ * import { strictEqual, throws } from "node:assert/strict";
+ *
+ * const allowedIps = new AllowedIps<string>();
+ * allowedIps.insert(parseIpPrefix("10.1.0.0/16"), "laptop");
+ * strictEqual(allowedIps.lookup(parseIpAddress("10.1.2.3")), "laptop");
+ * strictEqual(allowedIps.lookup(parseIpAddress("10.2.0.1")), undefined);
+ * throws(() => allowedIps.insert(parseIpPrefix("10.0.0.0/8"), "server"), /laptop/);
+ * ```
+ */
 export class AllowedIps<T> {
   readonly #ipv4 = newTrie<T>();
   readonly #ipv6 = newTrie<T>();

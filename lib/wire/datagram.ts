@@ -75,7 +75,7 @@ export const DATAGRAM_LENGTH = {
 export type HandshakeKind = "initiation" | "response" | "third";
 
 /** What the three handshake datagrams have in common. All arrays are borrowed views. */
-interface NoiseDatagram {
+export interface NoiseDatagram {
   /** Which profile it follows. */
   readonly profile: ProfileName;
   /** Index that its sender wants to be answered with; unsigned 32 bits. */
