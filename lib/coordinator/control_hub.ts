@@ -245,9 +245,9 @@ export class ControlHub implements ListenerEvents {
   #greet(connection: ControlConnection, hello: Hello): void {
     const { log } = this.#o;
     const nodeId = nodeIdOf(connection.server.client.staticKey);
-    const older = this.#displacing(nodeId);
+    if (this.#clones.isRefused(nodeId, this.#o.clock.now())) throw new RefusalError("cloned");
     const node = this.#admit(connection, hello);
-    if (older !== undefined) this.#refuse(older, new RefusalError("newer-connection"));
+    this.#displaceOlder(nodeId);
     connection.nodeId = nodeId;
     this.#byNode.set(nodeId, connection);
     this.#settled.add(nodeId);
@@ -258,22 +258,20 @@ export class ControlHub implements ListenerEvents {
     this.#announcer.presenceChanged(nodeId);
   }
 
-  /** The older connection that the node's new one displaces, unless both are clones. */
-  #displacing(nodeId: string): ControlConnection | undefined {
-    const now = this.#o.clock.now();
-    if (this.#clones.isRefused(nodeId, now)) throw new RefusalError("cloned");
+  /** Ends the node's older connection; the new one too if this is how clones behave. */
+  #displaceOlder(nodeId: string): void {
     const older = this.#byNode.get(nodeId);
-    if (older === undefined) return undefined;
+    if (older === undefined) return;
     this.counts.displaced++;
-    if (this.#clones.displaced(nodeId, now)) {
-      this.#o.log.warning("cloned state folder: two machines use the key of one node", {
-        peer: nodeId,
-        endpoint: older.remote,
-      });
-      this.#refuse(older, new RefusalError("cloned"));
-      throw new RefusalError("cloned");
+    if (!this.#clones.displaced(nodeId, this.#o.clock.now())) {
+      return this.#refuse(older, new RefusalError("newer-connection"));
     }
-    return older;
+    this.#o.log.warning("cloned state folder: two machines use the key of one node", {
+      peer: nodeId,
+      endpoint: older.remote,
+    });
+    this.#refuse(older, new RefusalError("cloned"));
+    throw new RefusalError("cloned");
   }
 
   #admit(connection: ControlConnection, hello: Hello): NodeRow {

@@ -31,6 +31,8 @@ export interface HttpListenerOptions {
 
 /** Bytes waiting for one connection; a full roster of a large mesh fits. */
 const MAX_BUFFERED = 16 * 1024 * 1024;
+/** How long stopping waits, for closing frames and then for the servers. */
+const CLOSE_WITHIN_MS = 80;
 
 interface Connection {
   readonly socket: WebSocket;
@@ -48,6 +50,8 @@ export class HttpListener implements ControlListener {
   readonly #limits: StrangerLimits;
   readonly #gate: StrangerGate;
   readonly #connections = new Map<number, Connection>();
+  /** Sockets that were told to close and have not said that they did. */
+  readonly #closing = new Set<WebSocket>();
   readonly #servers: Deno.HttpServer<Deno.NetAddr>[] = [];
   #events: ListenerEvents | undefined;
   #nextId = 1;
@@ -105,7 +109,7 @@ export class HttpListener implements ControlListener {
     const connection = this.#connections.get(id);
     if (connection === undefined) return;
     this.#drop(id, connection);
-    closeSocket(connection.socket, code, reason);
+    this.#closeSocket(connection.socket, code, reason);
   }
 
   /** @inheritdoc */
@@ -114,9 +118,13 @@ export class HttpListener implements ControlListener {
     this.#isStopped = true;
     const { code, reason } = closeOf(new RefusalError("shutdown"));
     for (const id of [...this.#connections.keys()]) this.close(id, code, reason);
-    // Closing frames go out before the sockets are torn down; nobody is waited for longer.
+    // Shutting down right away would cut the closing frames off; a peer that is gone never answers.
+    const deadline = performance.now() + CLOSE_WITHIN_MS;
+    while (this.#closing.size > 0 && performance.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
     const stopping = Promise.allSettled(this.#servers.map((server) => server.shutdown()));
-    await Promise.race([stopping, new Promise((resolve) => setTimeout(resolve, 100))]);
+    await Promise.race([stopping, new Promise((resolve) => setTimeout(resolve, CLOSE_WITHIN_MS))]);
   }
 
   /** One socket takes both families where the system lets it; else IPv4 alone. */
@@ -190,6 +198,7 @@ export class HttpListener implements ControlListener {
     // An error is always followed by a close.
     socket.onerror = () => {};
     socket.onclose = () => {
+      this.#closing.delete(socket);
       if (this.#drop(id, connection)) this.#events?.closed(id);
     };
   }
@@ -198,8 +207,17 @@ export class HttpListener implements ControlListener {
   #refuse(id: number, connection: Connection, refusal: RefusalReason): void {
     if (!this.#drop(id, connection)) return;
     const { code, reason } = closeOf(new RefusalError(refusal));
-    closeSocket(connection.socket, code, reason);
+    this.#closeSocket(connection.socket, code, reason);
     this.#events?.closed(id);
+  }
+
+  #closeSocket(socket: WebSocket, code: number, reason: string): void {
+    try {
+      socket.close(code, reason);
+      this.#closing.add(socket);
+    } catch {
+      // Closed meanwhile by the other side.
+    }
   }
 
   #drop(id: number, connection: Connection): boolean {
@@ -212,14 +230,6 @@ export class HttpListener implements ControlListener {
     connection.isStranger = false;
     clearTimeout(connection.timer);
     this.#gate.leave();
-  }
-}
-
-function closeSocket(socket: WebSocket, code: number, reason: string): void {
-  try {
-    socket.close(code, reason);
-  } catch {
-    // Closed meanwhile by the other side.
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * The thread that owns the HTTPS listener, so that its traffic delays no handshake and no join. Runs
- * an {@linkcode HttpListener} by messages; an error that nobody catches ends the worker, and that is
- * fatal to the coordinator (listener_link.ts).
+ * an {@linkcode HttpListener} by messages; an error that nobody catches is fatal to the coordinator
+ * (listener_link.ts).
  *
  * @module
  */
@@ -16,9 +16,24 @@ const scope = self as unknown as DedicatedWorkerGlobalScope;
 const reports = new Batch<ListenerReport>((items, transfer) => scope.postMessage(items, transfer));
 let listener: HttpListener | undefined;
 
+// Deno raises no error event in a worker for what its message handler throws, so it is caught here.
 scope.onmessage = ({ data }: MessageEvent<ListenerCommand[]>) => {
-  for (const command of data) run(command);
+  try {
+    for (const command of data) run(command);
+  } catch (error) {
+    fail(error);
+  }
 };
+scope.onunhandledrejection = (event) => {
+  event.preventDefault();
+  fail(event.reason);
+};
+
+/** Tells the other thread, which ends the process, instead of printing a stack trace here. */
+function fail(error: unknown): void {
+  const text = error instanceof Error ? error.message : String(error);
+  reports.add({ kind: "failed", text: `the listener's worker failed: ${text}` });
+}
 
 function run(command: ListenerCommand): void {
   switch (command.kind) {

@@ -74,8 +74,10 @@ export class StrangerGate {
     if (this.#buckets.size >= MAX_SOURCES) this.#sweep(now);
     const bucket = this.#buckets.get(source) ?? { tokens: burst, at: now };
     const tokens = Math.min(burst, bucket.tokens + (now - bucket.at) / 1000 * perSecond);
-    this.#buckets.set(source, { tokens: Math.max(0, tokens - 1), at: now });
-    return tokens >= 1;
+    const isLet = tokens >= 1;
+    // A refusal costs nothing, or a source that keeps trying would never get in again.
+    this.#buckets.set(source, { tokens: isLet ? tokens - 1 : tokens, at: now });
+    return isLet;
   }
 
   #sweep(now: number): void {

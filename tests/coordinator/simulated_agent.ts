@@ -128,12 +128,12 @@ export class SimulatedAgent {
 
   /** Says something. */
   say(message: ClientMessage): void {
-    for (const sealed of this.#client.seal(encodeClientMessage(message))) this.#send(sealed);
+    this.sayBody(encodeClientMessage(message));
   }
 
-  /** Sends bytes as they are. */
-  sendRaw(message: Uint8Array): void {
-    this.#send(message);
+  /** Says something that may be no message at all. */
+  sayBody(body: Uint8Array): void {
+    for (const sealed of this.#client.seal(body)) this.#send(sealed);
   }
 
   /** Closes from this side. */
