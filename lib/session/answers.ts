@@ -56,6 +56,8 @@ export class Answers {
     const answer = this.#byMac1.get(toHex(initiation.mac1));
     if (answer === undefined || now - answer.answeredAt >= REPEAT_ANSWER_MS) return undefined;
     if (!equalBytes(answer.request, initiation.beforeMac2)) return undefined;
+    // Who got this response would have a keypair that is none any more.
+    if (answer.keypair.isRetired) return undefined;
     if (answer.count >= MAX_ANSWERS || !takePath(answer.paths, path)) return "rate-limited";
     answer.count++;
     return answer;

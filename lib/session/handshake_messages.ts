@@ -160,15 +160,21 @@ export function readInitiation<Peer>(
   }
 }
 
-/** Writes message 2, which completes the handshake here. */
+/** Writes message 2, which completes the handshake here, unless the peer's keys forbid it. */
 export function writeResponse<Peer>(
   context: HandshakeContext,
   to: Correspondent,
   { handshake, senderIndex: receiverIndex }: ReadInitiation<Peer>,
   senderIndex: number,
-): HandshakeResult & { readonly datagram: Uint8Array } {
+): (HandshakeResult & { readonly datagram: Uint8Array }) | DropReason {
   const { profile, crypto } = context;
-  const noise = handshake.writeMessage(u32(senderIndex));
+  let noise: Uint8Array;
+  try {
+    noise = handshake.writeMessage(u32(senderIndex));
+  } catch (error) {
+    handshake.wipe();
+    return reasonOf(error);
+  }
   const datagram = encodeResponse({ profile, senderIndex, receiverIndex, noise });
   writeMac1(crypto, to.mac1Key, datagram);
   return { datagram, ...split(handshake) };

@@ -17,9 +17,9 @@
  */
 
 import { equalBytes, toHex } from "../base/bytes.ts";
-import { type CryptoBackend, NATIVE_BACKEND } from "../crypto/backend.ts";
+import { NATIVE_BACKEND } from "../crypto/backend.ts";
 import { randomBytes } from "../crypto/random.ts";
-import { isLowOrderPoint, type KeyPair, X25519_LENGTH } from "../crypto/x25519.ts";
+import { isLowOrderPoint, X25519_LENGTH } from "../crypto/x25519.ts";
 import {
   datagramFault,
   decodeHandshake,
@@ -29,7 +29,7 @@ import {
 import { decodeControl, encodeEchoReply } from "../wire/inner_control.ts";
 import type { Action, DropReason } from "./actions.ts";
 import { Answers } from "./answers.ts";
-import { readInitiation, type SessionProfile } from "./handshake_messages.ts";
+import { readInitiation } from "./handshake_messages.ts";
 import { HealLimit } from "./heal_limit.ts";
 import { IndexTable } from "./index_table.ts";
 import { type Keypair, retireKeypair } from "./keypair.ts";
@@ -37,71 +37,13 @@ import type { SessionLimits } from "./limits.ts";
 import { mac1Key, verifyMac1 } from "./mac.ts";
 import type { Path } from "./path.ts";
 import type { PskRing } from "./psk_ring.ts";
-import type { TimestampSource } from "./timestamp.ts";
+import type { PeerSession, SessionPeer, SessionsOptions } from "./session_options.ts";
 import { type Binding, mayComeBy } from "./transport_keys.ts";
 import { Tunnel, type TunnelContext } from "./tunnel.ts";
 
+export type { PeerSession, SessionPeer, SessionsOptions } from "./session_options.ts";
+
 const MESH_ID_LENGTH = 16;
-
-/** What {@linkcode Sessions} needs. */
-export interface SessionsOptions {
-  /** Which row of the profile table every handshake follows. */
-  readonly profile: SessionProfile;
-  /** 16 bytes. */
-  readonly meshId: Uint8Array;
-  /** This node's static key pair; borrowed for good. */
-  readonly staticKey: KeyPair;
-  /** Preshared keys; required by `mesh`, refused by `allowed-peers`. */
-  readonly psks?: PskRing;
-  readonly limits: SessionLimits;
-  readonly timestamps: TimestampSource;
-  /** @default {"strict"} */
-  readonly binding?: Binding;
-  /**
-   * Whether an initiation may go to a source from which data of a session strayed in: not for
-   * loopback, multicast, broadcast and mesh addresses, which this layer cannot tell.
-   *
-   * @default {() => true}
-   */
-  readonly mayHealTo?: (path: Path) => boolean;
-  /** @default {NATIVE_BACKEND} */
-  readonly crypto?: CryptoBackend;
-  /** @default {randomBytes} */
-  readonly random?: (length: number) => Uint8Array;
-}
-
-/** A peer to have sessions with. */
-export interface SessionPeer {
-  /** 64 hex digits. */
-  readonly nodeId: string;
-  /** 32 bytes. */
-  readonly staticKey: Uint8Array;
-  /**
-   * Keep the way open by an empty datagram whenever nothing was sent for a while; also starts a
-   * session.
-   *
-   * @default {false}
-   */
-  readonly persistentKeepalive?: boolean;
-}
-
-/** What there is with one peer. A snapshot. */
-export interface PeerSession {
-  /** What is sent with; `undefined` where a handshake is needed first. */
-  readonly current: Keypair | undefined;
-  /** Every keypair that was not retired, the unconfirmed one included. */
-  readonly keypairs: readonly Keypair[];
-  /** When `current` was completed, or the one before it; `undefined` if there was none. */
-  readonly lastHandshakeAt: number | undefined;
-  /** Handshakes that led to a confirmed keypair, in either role. */
-  readonly handshakes: number;
-  /** Round trip of the last echo answered, smoothed. */
-  readonly rttMs: number | undefined;
-  /** Something was sent, an echo asked for an answer, and none came. */
-  readonly isSilent: boolean;
-  /** The initiation that waits for its response, to be repeated on further paths; borrowed. */
-  readonly outstanding: Uint8Array | undefined;
-}
 
 /** What the tunnels share, as its owner sees it. */
 type MutableContext = { -readonly [key in keyof TunnelContext]: TunnelContext[key] };

@@ -1,16 +1,9 @@
 /**
- * The peer-long machine: handshakes in either role, the keypairs they leave, and the timers.
+ * The peer-long machine: handshakes in either role, the keypairs they leave, and when each comes.
  *
- * ```text
- *            wanted, rekey, silent, strayed
- *   idle ───────────────────────────────────► outstanding ──── response ───► idle, new current
- *    ▲                                          │   │ ▲
- *    │     90 s unanswered (gave-up),           │   │ │ unanswered for 1, 2, 4, 5, 5 … s:
- *    └──── or another keypair serves ───────────┘   └─┘ a fresh one, another PSK epoch
- * ```
- *
- * Being answered to is independent of this: an initiation of the peer leads to an unconfirmed
- * keypair whatever we have outstanding ourselves.
+ * As initiator ({@linkcode Initiator}) it acts when a session is wanted, a keypair in use gets old,
+ * the peer is silent, or data strayed in. As responder it answers whatever else is going on: that
+ * leads to an unconfirmed keypair, which displaces nothing.
  *
  * Actions are appended to `out`, in the order in which they have to be carried out.
  *
@@ -18,40 +11,24 @@
  */
 
 import { compareBytes } from "../base/bytes.ts";
-import type { HandshakeState } from "../noise/handshake_state.ts";
 import type { Initiation, Response } from "../wire/datagram.ts";
-import { encodeBye, encodeEcho } from "../wire/inner_control.ts";
+import { ECHO_ID_LENGTH, encodeBye, encodeEcho } from "../wire/inner_control.ts";
 import type { Action } from "./actions.ts";
 import type { Answers } from "./answers.ts";
-import {
-  type HandshakeContext,
-  type HandshakeResult,
-  type ReadInitiation,
-  readResponse,
-  writeInitiation,
-  writeResponse,
-} from "./handshake_messages.ts";
+import { type HandshakeResult, type ReadInitiation, writeResponse } from "./handshake_messages.ts";
 import type { IndexTable } from "./index_table.ts";
+import { Initiator, type InitiatorContext, type Outstanding } from "./initiator.ts";
 import { type Keypair, newActivity, retireKeypair } from "./keypair.ts";
 import { KeypairSlots, type Slot } from "./keypair_slots.ts";
-import {
-  REPEAT_ANSWER_MS,
-  RETRY_JITTER_MS,
-  RETRY_WAITS_MS,
-  type SessionLimits,
-  UNCONFIRMED_MS,
-  WATCH_INTERVAL_MS,
-} from "./limits.ts";
+import { REPEAT_ANSWER_MS, WATCH_INTERVAL_MS } from "./limits.ts";
 import { Liveness } from "./liveness.ts";
 import type { Path } from "./path.ts";
-import { TIMESTAMP_LENGTH, type TimestampSource } from "./timestamp.ts";
+import { endsAt, keepaliveAt, type KeepaliveState, rekeyAt } from "./timers.ts";
+import { TIMESTAMP_LENGTH } from "./timestamp.ts";
 import { whyNotSend } from "./transport_keys.ts";
 
 /** What all tunnels of a node share; its fields may be replaced by their owner. */
-export interface TunnelContext extends HandshakeContext {
-  readonly limits: SessionLimits;
-  readonly timestamps: TimestampSource;
-  readonly random: (length: number) => Uint8Array;
+export interface TunnelContext extends InitiatorContext {
   readonly indices: IndexTable<Tunnel>;
   readonly answers: Answers;
 }
@@ -65,29 +42,7 @@ export interface TunnelPeer {
   readonly mac1Key: Uint8Array;
 }
 
-/** An initiation that waits for its response. */
-interface Outstanding {
-  readonly handshake: HandshakeState;
-  readonly localIndex: number;
-  readonly datagram: Uint8Array;
-  /** How many went unanswered before it. */
-  readonly attempt: number;
-  /** When the first of them was sent. */
-  readonly wantedAt: number;
-  /** Keypairs from this ordinal on serve the same want. */
-  readonly servedFrom: number;
-  readonly retryAt: number;
-  /** Sent over this path alone; `undefined`: over all. */
-  path: Path | undefined;
-  /** The answer we gave to the peer's initiation meanwhile. */
-  crossedBy: Slot | undefined;
-}
-
-/** What a fresh initiation goes on from. */
-type Want = Pick<Outstanding, "attempt" | "wantedAt" | "servedFrom" | "path">;
-
 const EMPTY = new Uint8Array(0);
-const ECHO_ID_LENGTH = 8;
 
 /** Everything between this node and one peer. */
 export class Tunnel {
@@ -99,7 +54,7 @@ export class Tunnel {
   readonly liveness = new Liveness();
   readonly slots: KeypairSlots;
   readonly #context: TunnelContext;
-  #outstanding: Outstanding | undefined;
+  readonly #initiator: Initiator;
   /** Timestamp of the last initiation taken from the peer. */
   #lastTimestamp: Uint8Array = new Uint8Array(TIMESTAMP_LENGTH);
   #lastHandshakeAt: number | undefined;
@@ -114,12 +69,16 @@ export class Tunnel {
     this.staticKey = peer.staticKey;
     this.mac1Key = peer.mac1Key;
     this.#context = context;
+    this.#initiator = new Initiator(context, peer, {
+      allocate: () => context.indices.allocate(this),
+      free: (index) => context.indices.free(index),
+    });
     this.slots = new KeypairSlots(compareBytes(context.staticKey.publicKey, peer.staticKey) < 0);
   }
 
   /** The initiation that waits for its response. */
   get outstanding(): Uint8Array | undefined {
-    return this.#outstanding?.datagram;
+    return this.#initiator.outstanding?.datagram;
   }
 
   /** When the last handshake completed here that led to a confirmed keypair. */
@@ -141,7 +100,7 @@ export class Tunnel {
 
   /** Called when a session is wanted. */
   want(now: number, out: Action[]): void {
-    const outstanding = this.#outstanding;
+    const { outstanding } = this.#initiator;
     if (outstanding === undefined) {
       if (this.usable(now) === undefined || this.liveness.isSilent) this.handshake(now, out);
     } else if (outstanding.path !== undefined) {
@@ -152,16 +111,13 @@ export class Tunnel {
 
   /** Starts a handshake whatever there is; `path`: over that one alone. */
   handshake(now: number, out: Action[], path?: Path): void {
-    const servedFrom = this.slots.nextOrdinal;
-    const { datagram } = this.#start({ attempt: 0, wantedAt: now, servedFrom, path }, now);
+    const { datagram } = this.#begin(now, path);
     this.#send(datagram, path, out);
   }
 
   /** Called when data strayed in: the outstanding initiation, or a new one, to both ends. */
   heal(from: Path, bound: Path | undefined, now: number, out: Action[]): void {
-    const servedFrom = this.slots.nextOrdinal;
-    const { datagram } = this.#outstanding ??
-      this.#start({ attempt: 0, wantedAt: now, servedFrom, path: undefined }, now);
+    const { datagram } = this.#initiator.outstanding ?? this.#begin(now);
     this.#send(datagram, from, out);
     if (bound !== undefined) this.#send(datagram, bound, out);
   }
@@ -180,21 +136,27 @@ export class Tunnel {
     out: Action[],
   ): void {
     const { indices, answers } = this.#context;
+    const localIndex = indices.allocate(this);
+    const written = writeResponse(this.#context, this, read, localIndex);
+    if (typeof written === "string") {
+      indices.free(localIndex);
+      return void out.push({ kind: "drop", reason: written });
+    }
     this.#lastTimestamp = read.timestamp;
     // "a newer initiation of that peer replaces it"
     const replaced = this.slots.unconfirmed;
     if (replaced !== undefined) this.retire(replaced, out);
 
-    const localIndex = indices.allocate(this);
-    const { datagram, ...keys } = writeResponse(this.#context, this, read, localIndex);
+    const { datagram } = written;
     const slot = this.#add(
-      keys,
+      written,
       { local: localIndex, remote: read.senderIndex },
       { candidates: [path] },
       now,
       out,
     );
-    if (this.#outstanding !== undefined) this.#outstanding.crossedBy = slot;
+    const { outstanding } = this.#initiator;
+    if (outstanding !== undefined) outstanding.crossedBy = slot;
     answers.remember(initiation, {
       peer: this.nodeId,
       response: datagram,
@@ -208,15 +170,10 @@ export class Tunnel {
 
   /** Called with a response to the index of our initiation; its mac1 was right. */
   complete(response: Response, path: Path, now: number, out: Action[]): void {
-    const outstanding = this.#outstanding;
-    if (outstanding === undefined || outstanding.localIndex !== response.receiverIndex) {
-      return void out.push({ kind: "drop", reason: "no-handshake-outstanding" });
-    }
-    const keys = readResponse(outstanding.handshake, response);
-    if (typeof keys === "string") return void out.push({ kind: "drop", reason: keys });
+    const completed = this.#initiator.complete(response);
+    if (typeof completed === "string") return void out.push({ kind: "drop", reason: completed });
 
-    this.#outstanding = undefined;
-    const { localIndex, crossedBy } = outstanding;
+    const { keys, outstanding: { localIndex, crossedBy } } = completed;
     const slot = this.#add(
       keys,
       { local: localIndex, remote: response.senderIndex },
@@ -270,7 +227,7 @@ export class Tunnel {
 
   /** Ends everything at once, in both directions. */
   end(out: Action[], wipe: "at-once" | "by-data-plane" = "at-once"): void {
-    this.#abandon();
+    this.#initiator.abandon();
     for (const slot of [...this.slots.all]) this.retire(slot, out, wipe);
     this.#context.answers.forget(this.nodeId);
   }
@@ -293,9 +250,9 @@ export class Tunnel {
       this.#context.answers.forget(this.nodeId);
     }
     for (const slot of [...this.slots.all]) {
-      if (now >= this.#endsAt(slot.keypair)) this.retire(slot, out);
+      if (now >= endsAt(slot.keypair, this.#context.limits)) this.retire(slot, out);
     }
-    if (this.#outstanding !== undefined) this.#retry(this.#outstanding, now, out);
+    if (now >= this.#initiator.deadlineAt) this.#retry(now, out);
     const keypair = this.usable(now);
     if (keypair !== undefined) return this.#watch(keypair, now, out);
     this.slots.setCurrent(undefined);
@@ -305,14 +262,12 @@ export class Tunnel {
   /** When {@linkcode tick} has to be called next; `Infinity` if nothing is going on. */
   nextDeadlineAt(now: number): number {
     const { answers, limits } = this.#context;
-    let at = answers.expiresAt(this.nodeId);
-    for (const slot of this.slots.all) at = Math.min(at, this.#endsAt(slot.keypair));
-    const outstanding = this.#outstanding;
-    if (outstanding !== undefined) at = Math.min(at, this.#retryAt(outstanding));
+    let at = Math.min(answers.expiresAt(this.nodeId), this.#initiator.deadlineAt);
+    for (const slot of this.slots.all) at = Math.min(at, endsAt(slot.keypair, limits));
     const keypair = this.usable(now);
     if (keypair === undefined) {
       const isDue = this.slots.current !== undefined ||
-        (this.persistentKeepalive && outstanding === undefined);
+        (this.persistentKeepalive && this.outstanding === undefined);
       return isDue ? Math.min(at, now) : at;
     }
     return Math.min(
@@ -320,67 +275,34 @@ export class Tunnel {
       keypair.createdAt + limits.rejectAfterMs,
       this.#watchAt,
       this.#rekeyAt(keypair),
-      this.#keepaliveAt(keypair),
+      keepaliveAt(keypair, limits, this.#keepalive),
       this.liveness.nextAt(keypair),
     );
   }
 
-  /** Writes a fresh initiation, which takes the place of the one outstanding. */
-  #start(want: Want, now: number): Outstanding {
-    const { indices, timestamps } = this.#context;
-    this.#abandon();
-    const localIndex = indices.allocate(this);
-    const initiation = writeInitiation(this.#context, this, {
-      senderIndex: localIndex,
-      timestamp: timestamps.next(),
-      attempt: want.attempt,
-    });
-    const waitMs = RETRY_WAITS_MS[Math.min(want.attempt, RETRY_WAITS_MS.length - 1)]!;
-    const retryAt = now + waitMs + this.#context.random(1)[0]! / 256 * RETRY_JITTER_MS;
-    return this.#outstanding = {
-      ...want,
-      ...initiation,
-      localIndex,
-      retryAt,
-      crossedBy: undefined,
-    };
-  }
-
-  /** Drops the outstanding initiation; its response will find nothing. */
-  #abandon(): void {
-    if (this.#outstanding === undefined) return;
-    this.#context.indices.free(this.#outstanding.localIndex);
-    this.#outstanding.handshake.wipe();
-    this.#outstanding = undefined;
-  }
-
-  #retryAt(outstanding: Outstanding): number {
-    return Math.min(
-      outstanding.retryAt,
-      outstanding.wantedAt + this.#context.limits.giveUpAfterMs,
+  #begin(now: number, path?: Path): Outstanding {
+    return this.#initiator.begin(
+      { wantedAt: now, servedFrom: this.slots.nextOrdinal, path },
+      now,
     );
   }
 
-  #retry(outstanding: Outstanding, now: number, out: Action[]): void {
-    if (now < this.#retryAt(outstanding)) return;
-    if (this.#isServed(outstanding, now)) return this.#abandon();
-    if (now - outstanding.wantedAt >= this.#context.limits.giveUpAfterMs) {
-      this.#abandon();
-      this.liveness.gaveUp(now);
-      return void out.push({ kind: "gave-up", peer: this.nodeId });
-    }
-    const { wantedAt, servedFrom } = outstanding;
-    const attempt = outstanding.attempt + 1;
-    const { datagram } = this.#start({ attempt, wantedAt, servedFrom, path: undefined }, now);
-    this.#send(datagram, undefined, out);
+  /** Called when nobody has answered the initiation under way. */
+  #retry(now: number, out: Action[]): void {
+    if (this.#isServed(now)) return this.#initiator.abandon();
+    const outstanding = this.#initiator.again(now);
+    if (outstanding !== undefined) return this.#send(outstanding.datagram, undefined, out);
+    this.liveness.gaveUp(now);
+    out.push({ kind: "gave-up", peer: this.nodeId });
   }
 
   /** Whether another keypair does what the outstanding initiation was sent for. */
-  #isServed({ servedFrom, path }: Outstanding, now: number): boolean {
+  #isServed(now: number): boolean {
     const { current } = this.slots;
+    const { outstanding } = this.#initiator;
     if (current === undefined || this.usable(now) === undefined) return false;
-    if (this.liveness.isSilent) return false;
-    return path !== undefined || current.ordinal >= servedFrom;
+    if (outstanding === undefined || this.liveness.isSilent) return false;
+    return outstanding.path !== undefined || current.ordinal >= outstanding.servedFrom;
   }
 
   #send(datagram: Uint8Array, path: Path | undefined, out: Action[]): void {
@@ -420,8 +342,9 @@ export class Tunnel {
     this.#handshakes++;
     this.#lastHandshakeAt = slot.keypair.createdAt;
     if (!this.slots.supersedes(slot)) return;
-    if (this.#outstanding !== undefined && this.#makesNeedless(slot, this.#outstanding)) {
-      this.#abandon();
+    const { outstanding } = this.#initiator;
+    if (outstanding !== undefined && this.#makesNeedless(slot, outstanding)) {
+      this.#initiator.abandon();
     }
     this.#use(slot, now, out);
   }
@@ -462,40 +385,18 @@ export class Tunnel {
         break;
       case undefined:
     }
-    if (now >= this.#keepaliveAt(keypair)) {
+    if (now >= keepaliveAt(keypair, this.#context.limits, this.#keepalive)) {
       this.#lastKeepaliveAt = now;
       out.push({ kind: "seal", keypair, plaintext: EMPTY });
     }
     this.#watchAt = now + Math.min(WATCH_INTERVAL_MS, this.#context.limits.rejectAfterMs / 20);
   }
 
-  /** When a fresh handshake is due for a keypair in use. */
-  #rekeyAt({ isInitiator, activity, createdAt }: Keypair): number {
-    if (!isInitiator || this.#outstanding !== undefined) return Infinity;
-    // Before the peer has used it, it may still be unconfirmed there, and would be replaced.
-    if (activity.receivedAt === -Infinity) return Infinity;
-    const { rekeyAfterMessages, rekeyAfterMs } = this.#context.limits;
-    const messages = Math.max(activity.sendCounter, activity.receiveCounter + 1);
-    if (messages >= rekeyAfterMessages) return -Infinity;
-    const dueAt = createdAt + rekeyAfterMs;
-    return Math.max(activity.sentAt, activity.payloadReceivedAt) > dueAt ? dueAt : Infinity;
+  #rekeyAt(keypair: Keypair): number {
+    return this.outstanding === undefined ? rekeyAt(keypair, this.#context.limits) : Infinity;
   }
 
-  /** When an empty datagram is due, to say that packets arrived or to keep the way open. */
-  #keepaliveAt({ activity, createdAt }: Keypair): number {
-    const { keepaliveMs, persistentKeepaliveMs } = this.#context.limits;
-    const last = this.#lastKeepaliveAt;
-    const passiveAt = activity.payloadReceivedAt > activity.sentAt
-      ? Math.max(activity.unacknowledgedSince, last) + keepaliveMs
-      : Infinity;
-    if (!this.persistentKeepalive) return passiveAt;
-    const persistentAt = Math.max(activity.sentAt, createdAt, last) + persistentKeepaliveMs;
-    return Math.min(passiveAt, persistentAt);
-  }
-
-  /** When a keypair is taken out: its keys wiped, or nobody has confirmed it. */
-  #endsAt({ createdAt, isConfirmed }: Keypair): number {
-    const { wipeAfterMs, rejectAfterMs } = this.#context.limits;
-    return createdAt + (isConfirmed ? wipeAfterMs : Math.min(UNCONFIRMED_MS, rejectAfterMs));
+  get #keepalive(): KeepaliveState {
+    return { lastAt: this.#lastKeepaliveAt, isPersistent: this.persistentKeepalive };
   }
 }
