@@ -73,5 +73,3 @@ export interface PeerSession {
   /** The initiation that waits for its response, to be repeated on further paths; borrowed. */
   readonly outstanding: Uint8Array | undefined;
 }
-efined;
-}
