@@ -13,7 +13,6 @@
  * @module
  */
 
-import { toHex } from "../base/bytes.ts";
 import { type Clock, SYSTEM_CLOCK } from "../base/clock.ts";
 import { logOf } from "../base/log.ts";
 import { DeviceError } from "../mesh/device_options.ts";
@@ -28,6 +27,7 @@ import type {
   Statement,
   Welcome,
 } from "../wire/control_message.ts";
+import type { AgentOptions } from "./agent_options.ts";
 import { CoordinatorLine, type LineEnd } from "./control_client.ts";
 import { ControlSocketServer } from "./control_socket.ts";
 import { DataSide } from "./data_side.ts";
@@ -45,9 +45,10 @@ import { AT_COORDINATOR, PeerBook } from "./peer_book.ts";
 import { RosterCopy } from "./roster_copy.ts";
 import { addressesOfUrl } from "./resolve.ts";
 import { StateFolder } from "./state_folder.ts";
-import { type AgentStatus, nonZero, peerStatusOf } from "./status.ts";
+import { type AgentStatus, agentStatusOf } from "./status.ts";
 import { readMark, readPort, writeMark, writePort } from "./small_files.ts";
-import type { WebSocketDialer } from "./websocket.ts";
+
+export type { AgentOptions, CoordinatorSide } from "./agent_options.ts";
 
 /** Control socket in the state folder. */
 export const AGENT_SOCKET = "agent.sock";
@@ -55,49 +56,13 @@ export const AGENT_SOCKET = "agent.sock";
 const SOFTWARE = "tunnelmesh 0.1.0";
 const DEFAULT_PING_TIMEOUT_MS = 5_000;
 const MAX_PING_TIMEOUT_MS = 60_000;
-const LEAVE_TIMEOUT_MS = 5_000;
+/** How long a node that is live without its coordinator has the thread to itself. */
+const LINE_AFTER_LIVE_MS = 50;
+const LEAVE_TIMEOUT_MS = 3_000;
 /** Time for the answer of `leave` to reach the one who asked. */
 const FAREWELL_MS = 50;
 
 const log = logOf("agent");
-
-/** What a person, or the coordinator process, wants of an agent. */
-export interface AgentOptions {
-  /** State folder. */
-  readonly state: string;
-  /** `https://HOST:PORT`; needed to join. */
-  readonly coordinatorUrl?: string | undefined;
-  /** Text of a token; needed to join. */
-  readonly token?: string | undefined;
-  /** Whether the coordinator's certificate must be one that this machine trusts. */
-  readonly tlsVerify?: boolean | undefined;
-  /** Name to ask for. @default the host's name, which may get a suffix */
-  readonly name?: string | undefined;
-  /** @default {0}, any free one, the same again at the next start */
-  readonly udpPort?: number | undefined;
-  /** Interface name or pattern. @default {"tm%d"} */
-  readonly interfaceName?: string | undefined;
-  /** An SSH key to adopt. */
-  readonly sshKeyPath?: string | undefined;
-  /** Asks a person for the passphrase of the SSH key. */
-  readonly passphrase?: (() => string | undefined | Promise<string | undefined>) | undefined;
-  /** Largest packet in bytes. @default {1408} */
-  readonly mtu?: number | undefined;
-  /** Ends the start. */
-  readonly signal?: AbortSignal | undefined;
-  /** Only for the member inside a coordinator. */
-  readonly inCoordinator?: CoordinatorSide | undefined;
-  /** @default {SYSTEM_CLOCK} */
-  readonly clock?: Clock | undefined;
-}
-
-/** What the member inside a coordinator shares with it. */
-export interface CoordinatorSide {
-  /** Reaches the coordinator without a socket. */
-  readonly dial: WebSocketDialer;
-  /** Answers a discovery ask that came to the shared port; `undefined` for none. */
-  readonly answerDiscovery: (datagram: Uint8Array, from: Endpoint) => Uint8Array | undefined;
-}
 
 /** A running node. */
 export class Agent {
@@ -118,6 +83,7 @@ export class Agent {
   #statement: Statement | undefined;
   #welcome: Welcome | undefined;
   #joinsByToken: boolean;
+  #hasJoinedNow = false;
   #memberPsk: Uint8Array | undefined;
   #coordinatorAddresses: readonly IpAddress[] = [];
   #lastFailure: string | undefined;
@@ -216,31 +182,17 @@ export class Agent {
 
   /** How the node stands. */
   status(): AgentStatus {
-    const { addresses, name, mesh } = this.#known();
-    const device = this.#data.device;
-    const { kind, aead } = device?.dataPlane ?? { kind: "portable", aead: "none" };
-    return {
-      name,
+    return agentStatusOf({
+      welcome: this.#known(),
       nodeId: this.#identity.nodeId,
-      mesh: toHex(mesh.id),
-      addresses: { ipv4: addresses.ipv4, ipv6: addresses.ipv6 },
-      interface: this.#data.interfaceName,
-      dataPlane: { kind, aead },
-      coordinator: { url: this.#plan.coordinatorUrl, connected: this.#line.isConnected },
-      peers: this.#book.peers.map((node) =>
-        peerStatusOf(
-          node,
-          device?.peerStatus(node.nodeId),
-          this.#book.isPresent(node.nodeId),
-          this.#clock,
-        )
-      ),
-      udpPort: this.#data.port,
+      url: this.#plan.coordinatorUrl,
+      isConnected: this.#line.isConnected,
+      data: this.#data,
+      book: this.#book,
       endpoints: this.#finder.hints.map(({ endpoint }) => endpoint),
-      policy: mesh.policy,
-      drops: device === undefined ? {} : nonZero(device.drops),
       notes: this.#notes(),
-    };
+      clock: this.#clock,
+    });
   }
 
   /**
@@ -279,8 +231,19 @@ export class Agent {
       cancel();
       this.#left = undefined;
     }
+    this.#roster.discard();
     removeMembership(this.#folder);
     this.#after(FAREWELL_MS, () => this.#ended.resolve());
+  }
+
+  /** A node that joined but cannot work takes itself out again. */
+  async #undoJoin(): Promise<void> {
+    if (!this.#hasJoinedNow || !this.#line.isConnected) return;
+    try {
+      await this.leave();
+    } catch (error) {
+      log.debug("Join not undone", { reason: reasonOf(error) });
+    }
   }
 
   /** Stops the node and undoes what it did to this machine. Safe to call twice. */
@@ -299,8 +262,13 @@ export class Agent {
         this.#welcome = membership.welcome;
         if (this.#roster.psks !== undefined) this.#goLive(this.#roster.psks);
       }
-      this.#line.start();
+      // Loading the WebSocket client keeps the thread busy; peers that are known already come first.
+      const isLive = this.#data.device !== undefined;
+      this.#after(isLive ? LINE_AFTER_LIVE_MS : 0, () => this.#line.start());
       await this.#live.promise;
+    } catch (error) {
+      await this.#undoJoin();
+      throw error;
     } finally {
       signal?.removeEventListener("abort", abort);
     }
@@ -420,6 +388,7 @@ export class Agent {
       if (wasByToken) return this.#fail(error);
       log.error("Membership not saved", { reason: reasonOf(error) });
     }
+    this.#hasJoinedNow ||= wasByToken;
     this.#joinsByToken = false;
     this.#memberPsk = welcome.memberPsk;
     log.info("Connected to the coordinator", { url: coordinatorUrl, name: welcome.name });

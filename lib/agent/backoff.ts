@@ -6,6 +6,7 @@
 
 const FIRST_MS = 1_000;
 const MOST_MS = 60_000;
+const REFUSED_MS = 10_000;
 /** Each wait is a random part of its length between these, so that a crowd does not come at once. */
 const JITTER = { least: 0.5, most: 1.5 };
 
@@ -31,8 +32,8 @@ export class Backoff {
     this.#nextMs = FIRST_MS;
   }
 
-  /** Makes the next wait the longest, as after an answer that will not change soon. */
+  /** Makes the next wait a long one, as after an answer that will not change by itself. */
   slowDown(): void {
-    this.#nextMs = MOST_MS;
+    this.#nextMs = Math.max(this.#nextMs, REFUSED_MS);
   }
 }

@@ -184,6 +184,8 @@ class Attempt {
   readonly #options: CoordinatorLineOptions;
   readonly #events: AttemptEvents;
   readonly #channel: ControlClient;
+  /** For the middle of "Cannot …:". */
+  readonly #attempted: string;
   #connection: WebSocketConnection | undefined;
   #failure: AgentError | undefined;
   #isOver = false;
@@ -198,11 +200,13 @@ class Attempt {
     this.#options = options;
     this.#events = events;
     this.#heardAt = options.clock.now();
+    const credential = options.credential();
+    this.#attempted = credential.kind === "token" ? "join the mesh" : "come back to the mesh";
     this.#channel = new ControlClient({
       coordinatorKey: options.coordinatorKey,
       meshId: options.meshId,
       staticKey: options.staticKey,
-      credential: options.credential(),
+      credential,
     });
     // Made while the connection is being opened: it needs nothing of the far end.
     const first = this.#channel.start();
@@ -301,14 +305,18 @@ class Attempt {
     this.#cancelTimer?.();
     const refusal = refusalOf(end.code, end.reason);
     this.#events.ended({
-      failure: this.#failure ?? end.error ?? failureOf(end, refusal),
+      failure: this.#failure ?? end.error ?? failureOf(end, refusal, this.#attempted),
       refusal,
       hasLeft: this.#hasAskedToLeave && end.code === NORMAL_CLOSURE,
     });
   }
 }
 
-function failureOf(end: WebSocketEnd, refusal: Refusal | undefined): AgentError {
+function failureOf(
+  end: WebSocketEnd,
+  refusal: Refusal | undefined,
+  attempted: string,
+): AgentError {
   if (refusal === undefined) {
     return new AgentError(
       "unreachable",
@@ -316,12 +324,9 @@ function failureOf(end: WebSocketEnd, refusal: Refusal | undefined): AgentError 
     );
   }
   const fault = refusal.advice === "stop" ? "refused" : "unreachable";
-  return new AgentError(fault, refusalText(refusal));
-}
-
-function refusalText(refusal: Refusal): string {
-  const text = `Cannot stay with the coordinator: ${refusal.text}`;
-  return refusal.reason === "bad-handshake" ? `${text}; ${OTHER_COORDINATOR}` : text;
+  const text = `Cannot ${attempted}: ${refusal.text}`;
+  const isOther = refusal.reason === "bad-handshake";
+  return new AgentError(fault, isOther ? `${text}; ${OTHER_COORDINATOR}` : text);
 }
 
 /** What to do where another coordinator, or one with a lost state folder, answers. */

@@ -103,6 +103,12 @@ export class RosterCopy {
     return this.#write();
   }
 
+  /** Gives up what is not written yet: the node has left this mesh. */
+  discard(): void {
+    this.#nextWrite?.cancel();
+    this.#nextWrite = undefined;
+  }
+
   /** Writes what is not written yet and stops. */
   close(): void {
     if (this.#nextWrite === undefined) return;

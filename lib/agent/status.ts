@@ -4,10 +4,13 @@
  * @module
  */
 
+import { toHex } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import type { DropReason } from "../session/actions.ts";
 import type { PeerStatus } from "../mesh/device_options.ts";
-import type { NodeAddresses, NodeRecord } from "../wire/control_message.ts";
+import type { NodeAddresses, NodeRecord, Welcome } from "../wire/control_message.ts";
+import type { DataSide } from "./data_side.ts";
+import type { PeerBook } from "./peer_book.ts";
 
 /** One peer. */
 export interface AgentPeerStatus {
@@ -59,6 +62,44 @@ export interface AgentStatus {
   readonly drops: Readonly<Partial<Record<DropReason, number>>>;
   /** What a person should know, a line each. */
   readonly notes: readonly string[];
+}
+
+/** What a status is made of. */
+export interface StatusParts {
+  readonly welcome: Welcome;
+  readonly nodeId: string;
+  readonly url: string;
+  readonly isConnected: boolean;
+  readonly data: DataSide;
+  readonly book: PeerBook;
+  readonly endpoints: readonly string[];
+  readonly notes: readonly string[];
+  readonly clock: Clock;
+}
+
+/** Describes the node. */
+export function agentStatusOf(parts: StatusParts): AgentStatus {
+  const { welcome, data, book, clock } = parts;
+  const { device } = data;
+  const { kind, aead } = device?.dataPlane ?? { kind: "portable", aead: "none" };
+  const { ipv4, ipv6 } = welcome.addresses;
+  return {
+    name: welcome.name,
+    nodeId: parts.nodeId,
+    mesh: toHex(welcome.mesh.id),
+    addresses: { ipv4, ipv6 },
+    interface: data.interfaceName,
+    dataPlane: { kind, aead },
+    coordinator: { url: parts.url, connected: parts.isConnected },
+    peers: book.peers.map((node) =>
+      peerStatusOf(node, device?.peerStatus(node.nodeId), book.isPresent(node.nodeId), clock)
+    ),
+    udpPort: data.port,
+    endpoints: parts.endpoints,
+    policy: welcome.mesh.policy,
+    drops: device === undefined ? {} : nonZero(device.drops),
+    notes: parts.notes,
+  };
 }
 
 /**

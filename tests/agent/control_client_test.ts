@@ -218,7 +218,7 @@ Deno.test("CoordinatorLine turns every refusal into what to do, and knows which 
     strictEqual(refusal?.reason, reason);
     const isFinal = REFUSALS[reason][1] === "stop";
     strictEqual(failure.fault, isFinal ? "refused" : "unreachable", reason);
-    strictEqual(retryMs, isFinal ? 60_000 : 1000, reason);
+    strictEqual(retryMs, isFinal ? 10_000 : 1000, reason);
     ok(!hasLeft);
     ok(failure.message.includes(REFUSALS[reason][2]), failure.message);
     line.close();

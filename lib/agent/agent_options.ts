@@ -1,0 +1,47 @@
+/**
+ * What an agent is started with.
+ *
+ * @module
+ */
+
+import type { Clock } from "../base/clock.ts";
+import type { Endpoint } from "../net/endpoint.ts";
+import type { WebSocketDialer } from "./websocket.ts";
+
+/** What a person, or the coordinator process, wants of an agent. */
+export interface AgentOptions {
+  /** State folder. */
+  readonly state: string;
+  /** `https://HOST:PORT`; needed to join. */
+  readonly coordinatorUrl?: string | undefined;
+  /** Text of a token; needed to join. */
+  readonly token?: string | undefined;
+  /** Whether the coordinator's certificate must be one that this machine trusts. */
+  readonly tlsVerify?: boolean | undefined;
+  /** Name to ask for. @default the host's name, which may get a suffix */
+  readonly name?: string | undefined;
+  /** @default {0}, any free one, the same again at the next start */
+  readonly udpPort?: number | undefined;
+  /** Interface name or pattern. @default {"tm%d"} */
+  readonly interfaceName?: string | undefined;
+  /** An SSH key to adopt. */
+  readonly sshKeyPath?: string | undefined;
+  /** Asks a person for the passphrase of the SSH key. */
+  readonly passphrase?: (() => string | undefined | Promise<string | undefined>) | undefined;
+  /** Largest packet in bytes. @default {1408} */
+  readonly mtu?: number | undefined;
+  /** Ends the start. */
+  readonly signal?: AbortSignal | undefined;
+  /** Only for the member inside a coordinator. */
+  readonly inCoordinator?: CoordinatorSide | undefined;
+  /** @default {SYSTEM_CLOCK} */
+  readonly clock?: Clock | undefined;
+}
+
+/** What the member inside a coordinator shares with it. */
+export interface CoordinatorSide {
+  /** Reaches the coordinator without a socket. */
+  readonly dial: WebSocketDialer;
+  /** Answers a discovery ask that came to the shared port; `undefined` for none. */
+  readonly answerDiscovery: (datagram: Uint8Array, from: Endpoint) => Uint8Array | undefined;
+}
