@@ -6,18 +6,21 @@
  * @module
  */
 
-/// <reference lib="webworker" />
-
 import { ListenError } from "./control_listener.ts";
 import { HttpListener } from "./listener.ts";
 import { Batch, type ListenerCommand, type ListenerReport } from "./listener_protocol.ts";
 
-const scope = self as unknown as DedicatedWorkerGlobalScope;
+/** What a worker sees of itself; the library of worker types would clash with Deno's. */
+const scope = globalThis as unknown as {
+  onmessage: (event: MessageEvent<ListenerCommand[]>) => void;
+  postMessage(message: unknown, transfer: Transferable[]): void;
+  close(): void;
+};
 const reports = new Batch<ListenerReport>((items, transfer) => scope.postMessage(items, transfer));
 let listener: HttpListener | undefined;
 
 // Deno raises no error event in a worker for what its message handler throws, so it is caught here.
-scope.onmessage = ({ data }: MessageEvent<ListenerCommand[]>) => {
+scope.onmessage = ({ data }) => {
   try {
     for (const command of data) run(command);
   } catch (error) {
