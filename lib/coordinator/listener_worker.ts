@@ -14,7 +14,7 @@ import { Batch, type ListenerCommand, type ListenerReport } from "./listener_pro
 const scope = globalThis as unknown as {
   onmessage: (event: MessageEvent<ListenerCommand[]>) => void;
   postMessage(message: unknown, transfer: Transferable[]): void;
-  close(): void;
+  onunhandledrejection: (event: PromiseRejectionEvent) => void;
 };
 const reports = new Batch<ListenerReport>((items, transfer) => scope.postMessage(items, transfer));
 let listener: HttpListener | undefined;
