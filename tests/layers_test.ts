@@ -48,6 +48,17 @@ Deno.test("the layer table has no cycle", () => {
   }
 });
 
+Deno.test("docs/architecture.md has the same table", async () => {
+  const text = await Deno.readTextFile(new URL("docs/architecture.md", root));
+  const [table] = /^\| folder .*\n(?:\|.*\n)+/m.exec(text) ?? [""];
+  const rows = table.trim().split("\n").slice(2).map((row) => row.split("|"));
+  const written = rows.map(([, folder, , allowed]) => [
+    folder!.trim(),
+    allowed!.trim().split(", ").filter((name) => name !== ""),
+  ]);
+  deepStrictEqual(Object.fromEntries(written), MAY_IMPORT);
+});
+
 Deno.test("every import follows the layer table", async () => {
   const broken: string[] = [];
   for await (const [file, specifier] of imports()) {
