@@ -9,7 +9,18 @@ import { DeviceError } from "../../lib/mesh/device_options.ts";
 import { parseEndpoint } from "../../lib/net/endpoint.ts";
 import { parseIpPrefix } from "../../lib/net/ip_prefix.ts";
 import { SimulatedNat } from "../fakes/network.ts";
-import { numbered, numberOf, PORT, recordedOf, TestMesh, twoNodes } from "./simulated_mesh.ts";
+import type { Keypair } from "../../lib/session/keypair.ts";
+import { lowerLimits } from "../../lib/session/limits.ts";
+import type { Path } from "../../lib/session/path.ts";
+import {
+  numbered,
+  numberOf,
+  OpenPlane,
+  PORT,
+  recordedOf,
+  TestMesh,
+  twoNodes,
+} from "./simulated_mesh.ts";
 
 Deno.test("Device: two nodes ping each other, the first packet within a round trip more", async () => {
   const { mesh, alice, bob } = twoNodes({ delayMs: 5 });
@@ -104,6 +115,9 @@ Deno.test("Device: a peer with two addresses is reached by its second, which ans
   ok(alice.pingInner(bob) !== undefined);
   deepStrictEqual(alice.statusOf(bob).path?.remote, `192.0.2.22:${PORT}`);
   ok(bob.pingInner(alice) !== undefined, "the way back, though alice was never named to bob");
+  bob.device.renewSessions();
+  mesh.clock.advance(100);
+  strictEqual(bob.statusOf(alice).handshakes, 2, "a fresh handshake leaves from there, too");
   const fromBob = mesh.network.recorded.filter(({ to }) => to.address[3] === 1);
   ok(fromBob.length > 0 && fromBob.every(({ from }) => from.address[3] === 22));
   deepStrictEqual([alice.drops(), bob.drops()], [{}, {}]);
@@ -215,6 +229,69 @@ Deno.test("Device: either end is killed and comes back; traffic flows again by i
   await mesh.close();
 });
 
+Deno.test("Device: what waits for a peer that never answers is dropped and counted", async () => {
+  const { mesh, clock, network, alice, bob } = twoNodes();
+  network.setBlocked(alice.host, bob.host, true);
+  for (let i = 0; i < 3; i++) alice.send(bob, numbered(i));
+  clock.advance(80_000);
+  strictEqual(alice.statusOf(bob).queued, 3);
+  clock.advance(20_000);
+  strictEqual(alice.statusOf(bob).queued, 0);
+  strictEqual(alice.drops()["no-keypair"], 3);
+  strictEqual(clock.pending, 0, "it gave up");
+  network.setBlocked(alice.host, bob.host, false);
+  ok(alice.pingInner(bob) !== undefined, "and tries again when asked");
+  await mesh.close();
+});
+
+Deno.test("Device.setLimits() holds for sessions that exist", async () => {
+  const { mesh, clock, alice, bob } = twoNodes();
+  ok(alice.pingInner(bob) !== undefined);
+  clock.advance(8_000);
+  const limits = lowerLimits({ rekeyAfterMs: 1_000, rejectAfterMs: 5_000, wipeAfterMs: 9_000 });
+  alice.device.setLimits(limits);
+  const { opens } = alice.aeadCounts;
+  bob.send(alice, numbered(1));
+  clock.advance(6);
+  strictEqual(alice.aeadCounts.opens, opens, "too old now");
+  strictEqual(alice.drops()["expired-keypair"], 1);
+  alice.send(bob, numbered(2));
+  clock.advance(20);
+  deepStrictEqual(bob.received.map(numberOf), [2]);
+  strictEqual(alice.statusOf(bob).handshakes, 2, "by a fresh session");
+  await mesh.close();
+});
+
+Deno.test("Device carries out all actions of one call before it wants anything else", async () => {
+  const log: string[] = [];
+  const mesh = new TestMesh();
+  const carol = mesh.add("carol");
+  const bob = mesh.add("bob");
+  const alice = mesh.add("alice", {
+    plane: (options) =>
+      new class extends OpenPlane {
+        override use(keypair: Keypair): void {
+          super.use(keypair);
+          options.events.wanted(carol.nodeId); // as when the new keypair is used up at once
+        }
+        override seal(keypair: Keypair, plaintext: Uint8Array): boolean {
+          log.push("seal");
+          return super.seal(keypair, plaintext);
+        }
+        override send(datagram: Uint8Array, path: Path): boolean {
+          log.push(`send ${datagram[0]}`);
+          return super.send(datagram, path);
+        }
+      }(options),
+  });
+  mesh.introduceAll();
+  alice.device.ping(bob.nodeId).catch(() => {});
+  mesh.clock.advance(12);
+  deepStrictEqual(log.slice(0, 2), ["send 1", "send 1"], "to bob, on both addresses");
+  deepStrictEqual(log.slice(2, 5), ["seal", "send 1", "send 1"], "first bob's, then carol's");
+  await mesh.close();
+});
+
 Deno.test("Device.close() says bye: the peer starts over at once when it is back", async () => {
   const { mesh, clock, alice, bob } = twoNodes();
   ok(alice.pingInner(bob) !== undefined);
@@ -228,7 +305,7 @@ Deno.test("Device.close() says bye: the peer starts over at once when it is back
   ok(back !== undefined && back <= 30);
   strictEqual(clock.pending > 0, true);
   await mesh.close();
-  clock.advance(1000);
+  clock.advance(50); // the byes arrive
   strictEqual(clock.pending, 0, "closed nodes have no timers");
 });
 

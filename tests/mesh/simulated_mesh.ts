@@ -56,6 +56,8 @@ export interface NodeOptions {
   readonly staticKey?: KeyPair;
   /** What differs in its session layer. */
   readonly session?: Partial<SessionsOptions>;
+  /** Makes another data plane. */
+  readonly plane?: (options: PortablePlaneOptions) => OpenPlane;
   /** What differs in its device. */
   readonly device?: Partial<DeviceOptions>;
 }
@@ -165,7 +167,10 @@ export class TestNode {
       session,
       ownAddresses: [this.inner[4], this.inner[6]],
       meshRanges: MESH_RANGES,
-      plane: (events) => this.plane = new OpenPlane({ ...planeOptions, events }),
+      plane: (events) => {
+        const { plane = (given) => new OpenPlane(given) } = this.#options;
+        return this.plane = plane({ ...planeOptions, events });
+      },
       ...this.#options.device,
     });
   }
