@@ -1,0 +1,67 @@
+/**
+ * What `status` and `peers` look like.
+ *
+ * @module
+ */
+
+import { match, strictEqual } from "node:assert/strict";
+import type { AgentStatus } from "../../lib/agent/status.ts";
+import { formatPeers, formatStatus } from "../../lib/cli/status_text.ts";
+
+const NOW = Date.parse("2026-01-02T03:04:05Z");
+
+const STATUS: AgentStatus = {
+  name: "a",
+  nodeId: "00".repeat(32),
+  mesh: "11".repeat(16),
+  addresses: { ipv4: "100.64.0.2", ipv6: "fd00::2" },
+  interface: "tm0",
+  dataPlane: { kind: "portable", aead: "wasm" },
+  coordinator: { url: "https://hub:8443", connected: false },
+  peers: [{
+    name: "hub",
+    nodeId: "22".repeat(32),
+    addresses: { ipv4: "100.64.0.1", ipv6: "fd00::1" },
+    online: true,
+    path: { kind: "udp", remote: "192.0.2.1:8443", rttMs: 1.26 },
+    lastHandshakeAt: "2026-01-02T03:03:05.000Z",
+    handshakes: 1,
+    rxBytes: 0,
+    txBytes: 1500,
+  }, {
+    name: "long-name",
+    nodeId: "33".repeat(32),
+    addresses: { ipv4: "100.64.0.3", ipv6: "fd00::3" },
+    online: false,
+    path: { kind: "none" },
+    handshakes: 0,
+    rxBytes: 0,
+    txBytes: 0,
+  }],
+  udpPort: 1,
+  endpoints: [],
+  policy: "allow-all",
+  drops: {},
+  notes: ["IPv6 is off"],
+};
+
+Deno.test("formatPeers() makes a table", () => {
+  strictEqual(
+    formatPeers(STATUS.peers, NOW),
+    [
+      "NAME       IPV4        IPV6     STATE    PATH                   RTT  HANDSHAKE   RX      TX",
+      "hub        100.64.0.1  fd00::1  online   udp 192.0.2.1:8443  1.3 ms  60 s ago   0 B  1.5 kB",
+      "long-name  100.64.0.3  fd00::3  offline  -                        -  -          0 B     0 B",
+    ].join("\n"),
+  );
+  strictEqual(formatPeers([], NOW), "No peers yet");
+});
+
+Deno.test("formatStatus() says what a person should know", () => {
+  const text = formatStatus(STATUS, NOW);
+  match(text, /^Name: +a$/m);
+  match(text, /^Coordinator: +https:\/\/hub:8443, not connected$/m);
+  match(text, /^Policy: +allow-all$/m);
+  match(text, /^Peers: +2, 1 online$/m);
+  match(text, /^Note: +IPv6 is off$/m);
+});
