@@ -204,7 +204,6 @@ export class Device {
     if (!this.#isClosed) {
       this.#act(this.#sessions.stop(this.#clock.now()));
       this.#isClosed = true;
-      this.#timer?.cancel();
       this.#pings.failAll(new DeviceError("closed", "The device was closed"));
     }
     await this.#plane.close();

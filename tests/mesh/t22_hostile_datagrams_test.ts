@@ -101,6 +101,10 @@ Deno.test("T27: every length of every type, from a stranger and from the peer's 
       network.inject({ ...toBob, datagram: concatBytes(datagram, new Uint8Array(extra)) });
     }
   }
+  // For a known index, with a counter of its own, and longer than anything can be opened into.
+  const huge = concatBytes(genuine[2]!.datagram, new Uint8Array(70_000));
+  huge[9] = 1;
+  network.inject({ ...toBob, datagram: huge });
   clock.advance(10);
   deepStrictEqual(bob.received, []);
   const sent = network.recorded.filter(({ datagram }) => datagram[0] !== 1);
