@@ -49,6 +49,35 @@ export async function askNode<Answer>(
 }
 
 /**
+ * Asks a node; where there is none but a coordinator without a member, asks that.
+ *
+ * @param state State folder of either; absent for the defaults.
+ * @param method A method that both know.
+ * @returns Whose answer it is, and the answer.
+ * @throws {AgentError} `not-running` if neither runs, else what it reports.
+ */
+export async function askNodeOrCoordinator<NodeAnswer, CoordinatorAnswer>(
+  state: string | undefined,
+  method: string,
+): Promise<
+  { readonly by: "node"; readonly answer: NodeAnswer } | {
+    readonly by: "coordinator";
+    readonly answer: CoordinatorAnswer;
+  }
+> {
+  try {
+    return { by: "node", answer: await askNode<NodeAnswer>(state, method) };
+  } catch (error) {
+    if (!(error instanceof AgentError) || error.fault !== "not-running") throw error;
+    try {
+      return { by: "coordinator", answer: await askCoordinator<CoordinatorAnswer>(state, method) };
+    } catch {
+      throw error;
+    }
+  }
+}
+
+/**
  * Asks a coordinator.
  *
  * @param state Its state folder; absent for the default.

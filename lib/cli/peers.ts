@@ -5,12 +5,13 @@
  */
 
 import type { Command } from "commander";
-import type { AgentStatus } from "../agent/status.ts";
+import type { AgentPeerStatus } from "../agent/status.ts";
+import type { CoordinatorPeer } from "../coordinator/coordinator.ts";
 import { AGENT_STATE_FOLDER } from "../config/paths.ts";
-import { askNode } from "./ask.ts";
+import { askNodeOrCoordinator } from "./ask.ts";
 import { type CommonOptions, withCommonOptions } from "./options.ts";
 import { print, printJson } from "./output.ts";
-import { formatPeers } from "./status_text.ts";
+import { formatMembers, formatPeers } from "./status_text.ts";
 
 /** Declares the command. */
 export function definePeers(command: Command): void {
@@ -24,8 +25,12 @@ Examples:
   tunnelmesh peers --json`,
     )
     .action(async (options: CommonOptions) => {
-      const { peers } = await askNode<AgentStatus>(options.state, "status");
-      if (options.json) printJson(peers);
-      else print(formatPeers(peers, Date.now()));
+      const found = await askNodeOrCoordinator<AgentPeerStatus[], CoordinatorPeer[]>(
+        options.state,
+        "peers",
+      );
+      if (options.json) printJson(found.answer);
+      else if (found.by === "node") print(formatPeers(found.answer, Date.now()));
+      else print(formatMembers(found.answer, Date.now()));
     });
 }

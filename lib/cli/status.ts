@@ -6,11 +6,12 @@
 
 import type { Command } from "commander";
 import type { AgentStatus } from "../agent/status.ts";
+import type { CoordinatorStatus } from "../coordinator/coordinator.ts";
 import { AGENT_STATE_FOLDER } from "../config/paths.ts";
-import { askNode } from "./ask.ts";
+import { askNodeOrCoordinator } from "./ask.ts";
 import { type CommonOptions, withCommonOptions } from "./options.ts";
 import { print, printJson } from "./output.ts";
-import { formatStatus } from "./status_text.ts";
+import { formatCoordinator, formatStatus } from "./status_text.ts";
 
 /** Declares the command. */
 export function defineStatus(command: Command): void {
@@ -24,8 +25,12 @@ Examples:
   tunnelmesh status --json --state /var/lib/tunnelmesh-second`,
     )
     .action(async (options: CommonOptions) => {
-      const status = await askNode<AgentStatus>(options.state, "status");
-      if (options.json) printJson(status);
-      else print(formatStatus(status, Date.now()));
+      const found = await askNodeOrCoordinator<AgentStatus, CoordinatorStatus>(
+        options.state,
+        "status",
+      );
+      if (options.json) printJson(found.answer);
+      else if (found.by === "node") print(formatStatus(found.answer, Date.now()));
+      else print(formatCoordinator(found.answer));
     });
 }

@@ -5,6 +5,7 @@
  */
 
 import type { AgentPeerStatus, AgentStatus } from "../agent/status.ts";
+import type { CoordinatorPeer, CoordinatorStatus } from "../coordinator/coordinator.ts";
 import { formatAge, formatBytes, formatTable, paint } from "./output.ts";
 
 /**
@@ -59,4 +60,44 @@ export function formatPeers(peers: readonly AgentPeerStatus[], now: number): str
     formatBytes(peer.txBytes),
   ]);
   return formatTable([heading, ...rows], [5, 7, 8]);
+}
+
+/**
+ * The state of a coordinator that is no member of its mesh.
+ *
+ * @param status What the coordinator says.
+ */
+export function formatCoordinator(status: CoordinatorStatus): string {
+  const listening = status.listening.map(({ hostname, port }) =>
+    hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`
+  );
+  return formatTable([
+    ["Coordinator:", `${listening.join(", ")} (${status.isTls ? "HTTPS" : "plain HTTP"})`],
+    ["UDP ports:", status.udpPorts.join(", ")],
+    ["Mesh:", status.mesh],
+    ["Ranges:", `${status.ipv4Range}, ${status.ipv6Range}`],
+    ["Policy:", status.policy],
+    ["Binding:", status.binding],
+    ["Members:", `${status.members}, ${status.online} online`],
+  ]);
+}
+
+/**
+ * The members of a mesh as a table.
+ *
+ * @param members What the coordinator says.
+ * @param now Milliseconds since 1970.
+ */
+export function formatMembers(members: readonly CoordinatorPeer[], now: number): string {
+  if (members.length === 0) return "No members yet";
+  const heading = ["NAME", "IPV4", "IPV6", "STATE", "SEEN", "FROM"];
+  const rows = members.map((member) => [
+    member.name,
+    member.addresses.ipv4,
+    member.addresses.ipv6,
+    member.state !== "active" ? member.state : member.online ? "online" : "offline",
+    formatAge((now - Date.parse(member.seenAt)) / 1000),
+    member.remote ?? "-",
+  ]);
+  return formatTable([heading, ...rows]);
 }

@@ -117,6 +117,8 @@ export interface MeshOptions {
   readonly coordinatorArgs?: readonly string[];
   /** Flags of every agent. */
   readonly agentArgs?: readonly string[];
+  /** Where state folders are made. @default the lab's own folder */
+  readonly stateFolder?: string;
 }
 
 /** A coordinator on the host `hub` and agents on others; `await using` it. */
@@ -131,6 +133,7 @@ export class Mesh implements AsyncDisposable {
     readonly coordinator: Node,
     /** File with the token. */
     readonly tokenFile: string,
+    private readonly stateFolder: string,
   ) {}
 
   /** Starts everything, and waits until every node sees every other online. */
@@ -139,15 +142,16 @@ export class Mesh implements AsyncDisposable {
     try {
       const hub = await lab.addHost("hub");
       const args = ["coordinator", "--name", "hub", ...options.coordinatorArgs ?? []];
-      const coordinator = new Node(hub, `${lab.folder}/hub`, args);
-      const mesh = new Mesh(lab, coordinator, `${lab.folder}/token`);
+      const stateFolder = options.stateFolder ?? lab.folder;
+      const coordinator = new Node(hub, `${stateFolder}/hub`, args);
+      const mesh = new Mesh(lab, coordinator, `${lab.folder}/token`, stateFolder);
       await coordinator.start();
       await mesh.writeToken();
       for (const name of options.agents ?? []) {
         mesh.describe(name, await lab.addHost(name), options.agentArgs ?? []);
       }
       await Promise.all([...mesh.agents.values()].map((agent) => agent.start()));
-      await mesh.settled();
+      if (mesh.agents.size > 0) await mesh.settled();
       return mesh;
     } catch (error) {
       await lab[Symbol.asyncDispose]();
@@ -167,7 +171,7 @@ export class Mesh implements AsyncDisposable {
 
   /** Describes an agent, without starting it. */
   describe(name: string, host: Host, args: readonly string[] = []): Node {
-    const node = new Node(host, `${this.lab.folder}/${name}`, [
+    const node = new Node(host, `${this.stateFolder}/${name}`, [
       ...["join", "--coordinator", this.url, "--token-file", this.tokenFile, "--name", name],
       ...args,
     ]);
@@ -189,9 +193,8 @@ export class Mesh implements AsyncDisposable {
     return token;
   }
 
-  /** Waits until every node is connected and sees every other online. */
-  async settled(timeoutMs = 30_000): Promise<void> {
-    const others = this.nodes.length - 1;
+  /** Waits until every node is connected and sees so many others online. @default all of them */
+  async settled(others = this.nodes.length - 1, timeoutMs = 30_000): Promise<void> {
     for (const node of this.nodes) {
       await eventually(`${node.host.name} sees ${others} peers online`, async () => {
         const { coordinator, peers } = await node.glance();
