@@ -334,7 +334,6 @@ export class PortablePlane implements DataPlane {
   #retire(entry: Entry): void {
     const { peer, keys } = entry;
     keys.retire();
-    this.#aead.wipe();
     this.#entries.delete(keys.keypair.localIndex);
     if (peer.current === keys) peer.current = undefined;
   }

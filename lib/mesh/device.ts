@@ -106,6 +106,7 @@ export class Device {
    * Sets all peers: adds, changes and removes. Sessions of peers that stay are not touched.
    *
    * @throws {OverlapError} when AllowedIPs of two of them overlap; nothing has changed then.
+   * @throws {RangeError} when a key cannot be used; the peers before that one are set then.
    */
   setPeers(peers: readonly DevicePeer[]): void {
     const routes = new AllowedIps<string>();
@@ -126,16 +127,24 @@ export class Device {
    *
    * @throws {OverlapError} when its AllowedIPs overlap those of another peer; nothing has changed
    * then.
+   * @throws {RangeError} when its key cannot be used, or is not the one it had; nothing has changed
+   * then.
    */
   upsertPeer(spec: DevicePeer): void {
     if (this.#isClosed) return;
     const { nodeId } = spec;
-    this.#plane.setPeer(nodeId, spec.allowedIps);
     const known = this.#peers.get(nodeId);
+    this.#plane.setPeer(nodeId, spec.allowedIps);
+    try {
+      this.#sessions.addPeer(spec);
+    } catch (error) {
+      if (known === undefined) this.#plane.removePeer(nodeId);
+      else this.#plane.setPeer(nodeId, known.spec.allowedIps);
+      throw error;
+    }
     const peer = known ?? { spec, candidates: new Candidates() };
     peer.spec = spec;
     this.#peers.set(nodeId, peer);
-    this.#sessions.addPeer(spec);
     const fresh = peer.candidates.name(spec.candidates.filter((to) => this.#isReachable(to)));
     const outstanding = this.#sessions.peer(nodeId)?.outstanding;
     if (outstanding !== undefined) this.#sendTo(fresh, outstanding);

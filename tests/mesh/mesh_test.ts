@@ -363,6 +363,26 @@ Deno.test("Device.setPeers() keeps sessions of who stays, moves prefixes, refuse
   await mesh.close();
 });
 
+Deno.test("Device.upsertPeer() refuses a key that cannot be used, and changes nothing", async () => {
+  const { mesh, alice, bob } = twoNodes();
+  const carol = mesh.add("carol");
+  const rows: [why: string, staticKey: Uint8Array][] = [
+    ["of low order", new Uint8Array(32)],
+    ["our own", alice.staticKey.publicKey],
+    ["another peer's", bob.staticKey.publicKey],
+    ["too short", new Uint8Array(31).fill(9)],
+  ];
+  for (const [why, staticKey] of rows) {
+    throws(() => alice.device.upsertPeer(carol.asPeer({ staticKey })), RangeError, why);
+    strictEqual(alice.device.peerStatus(carol.nodeId), undefined, why);
+    alice.send(carol, numbered(1));
+  }
+  strictEqual(alice.icmpErrors, rows.length, "there is no route to it");
+  throws(() => alice.device.upsertPeer({ ...bob.asPeer(), staticKey: carol.staticKey.publicKey }));
+  ok(alice.pingInner(bob) !== undefined);
+  await mesh.close();
+});
+
 Deno.test("Device: discovery datagrams go to their owner, from the port of the sessions", async () => {
   const seen: string[] = [];
   const mesh = new TestMesh();

@@ -158,6 +158,7 @@ export class TestNode {
       tun: this.tun,
       socket: this.socket,
       limits: session.limits,
+      ...(session.binding && { binding: session.binding }),
       aead: countingAead(this.aeadCounts),
     };
     this.device = new Device({

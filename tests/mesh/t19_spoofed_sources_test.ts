@@ -125,6 +125,52 @@ Deno.test("T19: a session's data does not follow a stolen datagram that overtake
   await mesh.close();
 });
 
+Deno.test("T20: under `roam` a session follows fresh authentic data, and nothing else", async () => {
+  const mesh = new TestMesh();
+  const session = { binding: "roam" } as const;
+  const alice = mesh.add("alice", { session });
+  const bob = mesh.add("bob", { session });
+  mesh.introduceAll();
+  ok(alice.pingInner(bob) !== undefined);
+  alice.send(bob, numbered(1));
+  mesh.clock.advance(10);
+  const path = () => bob.statusOf(alice).path?.remote;
+  for (const flight of recordedOf(mesh, 5, alice)) {
+    const forged = flight.datagram.slice();
+    new DataView(forged.buffer).setBigUint64(8, 1_000n, true);
+    mesh.network.inject({ ...flight, from: spoofedEndpoint(1) });
+    mesh.network.inject({ ...flight, from: spoofedEndpoint(1), datagram: forged });
+  }
+  mesh.clock.advance(10);
+  strictEqual(path(), `192.0.2.1:${PORT}`, "not a replay, not a forgery");
+  const held: Flight[] = [];
+  mesh.network.adversary = (flight) => {
+    held.push(flight);
+    return [];
+  };
+  for (const i of [2, 3]) alice.send(bob, numbered(i));
+  mesh.network.adversary = undefined;
+  mesh.network.inject(held[1]!);
+  mesh.clock.advance(10);
+  mesh.network.inject({ ...held[0]!, from: spoofedEndpoint(1) });
+  mesh.clock.advance(10);
+  deepStrictEqual(bob.received.map(numberOf), [1, 3, 2]);
+  strictEqual(path(), `192.0.2.1:${PORT}`, "not what is authentic but late");
+  mesh.network.adversary = (flight) => {
+    held.push(flight);
+    return [];
+  };
+  alice.send(bob, numbered(4));
+  mesh.network.adversary = undefined;
+  mesh.network.inject({ ...held[2]!, from: spoofedEndpoint(2) });
+  mesh.clock.advance(10);
+  strictEqual(path(), formatEndpoint(spoofedEndpoint(2)), "what is both: there the peer is now");
+  alice.send(bob, numbered(5));
+  mesh.clock.advance(10);
+  strictEqual(path(), `192.0.2.1:${PORT}`, "and back");
+  await mesh.close();
+});
+
 Deno.test("T21: a member cannot speak for another, for us, or for no one, in either family", async () => {
   const mesh = new TestMesh();
   const [alice, bob, mallory] = ["alice", "bob", "mallory"].map((name) => mesh.add(name));
