@@ -150,6 +150,9 @@ Deno.test("Straying data of an old keypair, or behind its counter, prompts nothi
   const then = world.logged(INITIATION).length;
   b.receive(ahead, "x");
   strictEqual(world.logged(INITIATION).length, then, "its keypair is not current any more");
+  // Nor if a data plane says so that has not heard of it yet.
+  const outdated = b.peer(a).keypairs[0]!;
+  deepStrictEqual(b.sessions.strayed(outdated, b.pathTo("x"), world.clock.now()), []);
 });
 
 Deno.test("Straying data never prompts an initiation to where it may not go", () => {

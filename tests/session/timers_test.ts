@@ -126,6 +126,21 @@ Deno.test("Messages bring a rekey, too, whoever sends them", () => {
   }
 });
 
+Deno.test("A keypair that the peer has not used yet is not rekeyed: it would be replaced there", () => {
+  const limits = lowerLimits({ rekeyAfterMessages: 16 });
+  const world = new World();
+  const [a, b] = world.pair({ limits }, { limits });
+  // All data takes longer than a handshake, as it does when a burst fills a queue on the way.
+  world.wire = (flight) => [{ ...flight, delayMs: isData(flight.datagram) ? 700 : 10 }];
+  for (let i = 0; i < 30; i++) a.send(b, i);
+  for (let i = 30; i < 60; i++) {
+    world.run(50);
+    a.send(b, i);
+  }
+  world.run(3_000);
+  deepStrictEqual(b.delivered, Array.from({ length: 60 }, (_, i) => i), "none is lost");
+});
+
 Deno.test("A keypair used up before its rekey makes its sender start one", () => {
   const limits = lowerLimits({ rekeyAfterMessages: 16, rejectAfterMessages: 16 });
   const [world, a, b] = session({ limits });
