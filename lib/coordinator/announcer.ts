@@ -8,7 +8,7 @@
  */
 
 import type { Clock } from "../base/clock.ts";
-import { encodeServerMessage, type OnlineNode, type Presence } from "../wire/control_message.ts";
+import { encodeServerMessage, type OnlineNode } from "../wire/control_message.ts";
 import type { ControlConnection } from "./control_connection.ts";
 import type { Registry } from "./registry.ts";
 
@@ -66,41 +66,42 @@ export class Announcer {
     this.#cancel?.();
   }
 
-  /** The roster first, since presence speaks of its nodes. */
+  /** The roster first, since presence speaks of its nodes; both in one message per member. */
   #tell(): void {
     this.#cancel = undefined;
     this.#toldAt = this.#clock.now();
-    this.#tellRoster();
-    if (this.#changedPresence.size > 0) this.#tellPresence();
-  }
-
-  #tellRoster(): void {
     const { version } = this.#registry;
+    const presence = this.#presence();
     /** Bodies by what the member has; members differ only if one was greeted in between. */
-    const bodies = new Map<number, Uint8Array>();
+    const rosters = new Map<number, Uint8Array>();
     for (const member of this.#members.values()) {
-      if (member.rosterVersion >= version) continue;
-      let body = bodies.get(member.rosterVersion);
-      if (body === undefined) {
-        body = encodeServerMessage(this.#registry.changesSince(member.rosterVersion));
-        bodies.set(member.rosterVersion, body);
-      }
-      member.sendBody(body);
+      const bodies: Uint8Array[] = [];
+      if (member.rosterVersion < version) bodies.push(this.#roster(rosters, member.rosterVersion));
+      if (presence !== undefined) bodies.push(presence);
+      if (bodies.length > 0) member.sendBodies(bodies);
       member.rosterVersion = version;
     }
   }
 
-  #tellPresence(): void {
+  #roster(rosters: Map<number, Uint8Array>, since: number): Uint8Array {
+    let body = rosters.get(since);
+    if (body === undefined) {
+      body = encodeServerMessage(this.#registry.changesSince(since));
+      rosters.set(since, body);
+    }
+    return body;
+  }
+
+  #presence(): Uint8Array | undefined {
+    if (this.#changedPresence.size === 0) return undefined;
     const changed = [...this.#changedPresence];
     this.#changedPresence.clear();
-    const presence: Presence = {
+    return encodeServerMessage({
       kind: "presence",
       full: false,
       online: changed.filter((id) => this.#members.has(id)).map((id) => this.#onlineNode(id)),
       offline: changed.filter((id) => !this.#members.has(id)),
-    };
-    const body = encodeServerMessage(presence);
-    for (const member of this.#members.values()) member.sendBody(body);
+    });
   }
 
   #onlineNode(nodeId: string): OnlineNode {

@@ -44,13 +44,13 @@ export class ControlConnection {
     this.#listener = options.listener;
   }
 
-  /** Seals and sends one message. */
-  send(message: ServerMessage): void {
-    this.sendBody(encodeServerMessage(message));
+  /** Seals and sends messages, together. */
+  send(...messages: ServerMessage[]): void {
+    this.sendBodies(messages.map(encodeServerMessage));
   }
 
-  /** Seals and sends one encoded message; borrowed. */
-  sendBody(body: Uint8Array): void {
-    for (const message of this.server.seal(body)) this.#listener.send(this.id, message);
+  /** Seals and sends encoded messages, together; borrowed. */
+  sendBodies(bodies: readonly Uint8Array[]): void {
+    for (const message of this.server.seal(...bodies)) this.#listener.send(this.id, message);
   }
 }

@@ -165,7 +165,7 @@ export class ControlHub implements ListenerEvents {
   /** Tells every connected member the PSKs in force. */
   tellPsks(): void {
     const body = encodeServerMessage(this.#o.epochs.psks());
-    for (const connection of this.#byNode.values()) connection.sendBody(body);
+    for (const connection of this.#byNode.values()) connection.sendBodies([body]);
   }
 
   /** Something in the roster changed: tells the members soon. */
@@ -252,8 +252,7 @@ export class ControlHub implements ListenerEvents {
     this.#byNode.set(nodeId, connection);
     this.#settled.add(nodeId);
     log.info("a node connected", { peer: nodeId, name: node.name, endpoint: connection.remote });
-    connection.send(this.#desk.welcomeOf(node));
-    connection.send(this.#o.epochs.psks());
+    connection.send(this.#desk.welcomeOf(node), this.#o.epochs.psks());
     this.#announcer.greet(connection, hello.rosterVersion, hello.rosterLineage);
     this.#announcer.presenceChanged(nodeId);
   }

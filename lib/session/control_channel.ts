@@ -158,15 +158,15 @@ export class ControlClient {
   }
 
   /**
-   * Seals one body.
+   * Seals bodies, together: they share messages as far as they fit.
    *
-   * @param body At most 16 MiB; borrowed until the call returns.
-   * @returns The WebSocket messages that carry it, in order.
-   * @throws {RangeError} when the body is too long.
+   * @param bodies At most 16 MiB each; borrowed until the call returns.
+   * @returns The WebSocket messages that carry them, in order.
+   * @throws {RangeError} when a body is too long.
    * @throws {TypeError} when the channel is not open.
    */
-  seal(body: Uint8Array): Uint8Array[] {
-    return this.#stream.seal(body);
+  seal(...bodies: Uint8Array[]): Uint8Array[] {
+    return this.#stream.seal(bodies);
   }
 
   #receiveBodies(message: Uint8Array): Uint8Array[] {
@@ -262,16 +262,16 @@ export class ControlServer {
   }
 
   /**
-   * Seals one body.
+   * Seals bodies, together: they share messages as far as they fit.
    *
-   * @param body At most 16 MiB; borrowed until the call returns.
-   * @returns The WebSocket messages that carry it, in order.
-   * @throws {RangeError} when the body is too long.
+   * @param bodies At most 16 MiB each; borrowed until the call returns.
+   * @returns The WebSocket messages that carry them, in order.
+   * @throws {RangeError} when a body is too long.
    * @throws {TypeError} before the channel is open.
    */
-  seal(body: Uint8Array): Uint8Array[] {
+  seal(...bodies: Uint8Array[]): Uint8Array[] {
     if (!this.#isOpened) throw new TypeError("Cannot seal: the channel is not open");
-    return this.#stream.seal(body);
+    return this.#stream.seal(bodies);
   }
 
   /** Reads message 1 and writes message 2. */
@@ -314,13 +314,13 @@ class ControlStream {
     this.#keys = keys;
   }
 
-  seal(body: Uint8Array): Uint8Array[] {
+  seal(bodies: readonly Uint8Array[]): Uint8Array[] {
     if (this.#keys === undefined) throw new TypeError("Cannot seal: the channel is not open");
-    const frame = encodeStreamFrame(body);
+    const stream = concatBytes(...bodies.map(encodeStreamFrame));
     const messages: Uint8Array[] = [];
     const step = MAX_CONTROL_MESSAGE - TAG_LENGTH;
-    for (let at = 0; at < frame.length; at += step) {
-      messages.push(this.#keys.send.encryptWithAd(NO_AD, frame.subarray(at, at + step)));
+    for (let at = 0; at < stream.length; at += step) {
+      messages.push(this.#keys.send.encryptWithAd(NO_AD, stream.subarray(at, at + step)));
     }
     return messages;
   }

@@ -53,6 +53,12 @@ Deno.test("T37: a spent invite serves its own key until that key's first connect
   const invite = mesh.invite();
   const a = mesh.join("a", { token: invite });
   strictEqual(refusedFor(mesh.join("b", { token: invite })), "token-spent");
+  const other = mesh.join("c");
+  strictEqual(
+    refusedFor(mesh.join("c", { token: invite, staticKey: other.staticKey })),
+    "token-spent",
+    "another node that has not come back as a member either",
+  );
   const again = mesh.join("a", { token: invite, staticKey: a.staticKey });
   strictEqual(refusedFor(again), undefined, "its welcome may have been lost");
   deepStrictEqual(again.said("welcome")!.addresses, a.said("welcome")!.addresses);
@@ -205,6 +211,22 @@ Deno.test("many changes at a time are told together", () => {
   mesh.run();
   strictEqual(watcher.heard.length - bodies, 1);
   strictEqual(watcher.lastSaid("roster")!.version, mesh.registry.version);
+});
+
+Deno.test("changes that follow each other closely wait for company", () => {
+  const mesh = new MemoryMesh();
+  const watcher = mesh.join("watcher");
+  const mover = mesh.join("mover");
+  mesh.run();
+  const bodies = watcher.heard.length;
+  for (let i = 1; i <= 20; i++) {
+    const endpoints = [{ endpoint: `192.0.2.1:${i}`, source: "local" }];
+    mover.say({ kind: "endpoints", endpoints });
+    mesh.run(1);
+  }
+  mesh.run();
+  strictEqual(watcher.heard.length - bodies, 2, "the first at once, the others together");
+  strictEqual(watcher.lastSaid("presence")!.online[0]!.endpoints[0]!.endpoint, "192.0.2.1:20");
 });
 
 Deno.test("endpoints travel as presence, and are kept for who is not there", () => {

@@ -211,6 +211,14 @@ Deno.test("bodies of every length come through whole and in order, in messages o
   }
 });
 
+Deno.test("bodies sealed together share messages and come apart again", () => {
+  const { client, server } = openPair();
+  const bodies = [Uint8Array.of(1), new Uint8Array(0), Uint8Array.of(2, 3)];
+  const messages = client.seal(...bodies);
+  strictEqual(messages.length, 1);
+  deepStrictEqual(server.receive(messages[0]!).bodies, bodies);
+});
+
 Deno.test("a message replayed, left out or too long ends the channel", () => {
   const steps: [why: string, run: (a: ControlClient, b: ControlServer) => void][] = [
     ["replayed", (client, server) => {
