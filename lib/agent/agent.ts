@@ -16,17 +16,9 @@
 import { type Clock, SYSTEM_CLOCK } from "../base/clock.ts";
 import { logOf } from "../base/log.ts";
 import { DeviceError } from "../mesh/device_options.ts";
-import type { Endpoint, IpAddress } from "../net/endpoint.ts";
 import { TimestampSource } from "../session/timestamp.ts";
 import type { UdpPath } from "../transport/transport.ts";
-import type {
-  DiscoveryCredential,
-  Hello,
-  Psks,
-  ServerMessage,
-  Statement,
-  Welcome,
-} from "../wire/control_message.ts";
+import type { Hello, Psks, ServerMessage, Statement, Welcome } from "../wire/control_message.ts";
 import type { AgentOptions } from "./agent_options.ts";
 import { CoordinatorLine, type LineEnd } from "./control_client.ts";
 import { ControlSocketServer } from "./control_socket.ts";
@@ -34,16 +26,12 @@ import { DataSide } from "./data_side.ts";
 import { EndpointFinder } from "./endpoint_finder.ts";
 import { AgentError, reasonOf } from "./errors.ts";
 import { type Identity, openIdentity } from "./identity.ts";
-import { credentialOf, type JoinPlan, makeStatement, planJoin } from "./joining.ts";
-import {
-  readCachedRoster,
-  readMembership,
-  removeMembership,
-  writeMembership,
-} from "./membership.ts";
+import { type JoinPlan, makeStatement, planJoin } from "./joining.ts";
+import { readCachedRoster, readMembership } from "./membership.ts";
 import { AT_COORDINATOR, PeerBook } from "./peer_book.ts";
 import { RosterCopy } from "./roster_copy.ts";
 import { addressesOfUrl } from "./resolve.ts";
+import { Standing } from "./standing.ts";
 import { StateFolder } from "./state_folder.ts";
 import { type AgentStatus, agentStatusOf } from "./status.ts";
 import { readMark, readPort, writeMark, writePort } from "./small_files.ts";
@@ -71,6 +59,7 @@ export class Agent {
   readonly #folder: StateFolder;
   readonly #plan: JoinPlan;
   readonly #identity: Identity;
+  readonly #standing: Standing;
   readonly #timestamps: TimestampSource;
   readonly #roster: RosterCopy;
   readonly #book: PeerBook;
@@ -80,12 +69,6 @@ export class Agent {
   readonly #live = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<void>();
   #socket: ControlSocketServer | undefined;
-  #statement: Statement | undefined;
-  #welcome: Welcome | undefined;
-  #joinsByToken: boolean;
-  #hasJoinedNow = false;
-  #memberPsk: Uint8Array | undefined;
-  #coordinatorAddresses: readonly IpAddress[] = [];
   #lastFailure: string | undefined;
   #left: PromiseWithResolvers<void> | undefined;
   #closed: Promise<void> | undefined;
@@ -103,16 +86,21 @@ export class Agent {
     this.#folder = folder;
     this.#plan = plan;
     this.#identity = identity;
-    this.#statement = parts.statement;
-    this.#joinsByToken = plan.membership === undefined;
-    this.#memberPsk = plan.membership?.welcome.memberPsk;
+    this.#standing = new Standing(folder, plan, parts.statement);
     // Nobody may be waiting for either; who is gets the reason all the same.
     this.#live.promise.catch(() => {});
     this.#ended.promise.catch(() => {});
     this.#timestamps = new TimestampSource({
       unixNow: () => this.#clock.unixNow(),
       mark: readMark(folder),
-      persist: (mark) => this.#tryToWrite(() => writeMark(folder, mark)),
+      persist: (mark) => {
+        try {
+          writeMark(folder, mark);
+        } catch (error) {
+          log.error("Timestamp not saved", { reason: reasonOf(error) });
+          throw error; // then the next handshake tries again
+        }
+      },
     });
     this.#roster = new RosterCopy({
       folder,
@@ -183,7 +171,7 @@ export class Agent {
   /** How the node stands. */
   status(): AgentStatus {
     return agentStatusOf({
-      welcome: this.#known(),
+      welcome: this.#standing.welcome,
       nodeId: this.#identity.nodeId,
       url: this.#plan.coordinatorUrl,
       isConnected: this.#line.isConnected,
@@ -232,13 +220,13 @@ export class Agent {
       this.#left = undefined;
     }
     this.#roster.discard();
-    removeMembership(this.#folder);
+    this.#standing.end();
     this.#after(FAREWELL_MS, () => this.#ended.resolve());
   }
 
   /** A node that joined but cannot work takes itself out again. */
   async #undoJoin(): Promise<void> {
-    if (!this.#hasJoinedNow || !this.#line.isConnected) return;
+    if (!this.#standing.hasJoinedNow || !this.#line.isConnected) return;
     try {
       await this.leave();
     } catch (error) {
@@ -257,10 +245,9 @@ export class Agent {
     signal?.addEventListener("abort", abort, { once: true });
     if (signal?.aborted) abort();
     try {
-      const { membership } = this.#plan;
-      if (membership !== undefined) {
-        this.#welcome = membership.welcome;
-        if (this.#roster.psks !== undefined) this.#goLive(this.#roster.psks);
+      if (!this.#standing.isStranger && this.#roster.psks !== undefined) {
+        this.#goLive(this.#roster.psks);
+        this.#findCoordinator();
       }
       // Loading the WebSocket client keeps the thread busy; peers that are known already come first.
       const isLive = this.#data.device !== undefined;
@@ -285,7 +272,7 @@ export class Agent {
 
   /** From here on packets pass. */
   #goLive(psks: Psks): void {
-    const { mesh, addresses, name } = this.#known();
+    const { mesh, addresses, name } = this.#standing.welcome;
     this.#data.goLive({
       staticKey: this.#identity.staticKey,
       mesh,
@@ -293,7 +280,7 @@ export class Agent {
       psks,
       timestamps: this.#timestamps,
     });
-    this.#tryToWrite(() => writePort(this.#folder, this.#data.port));
+    this.#rememberPort();
     this.#book.handOver();
     this.#finder.lookAgain();
     this.#finder.watch();
@@ -323,8 +310,7 @@ export class Agent {
       coordinatorKey,
       meshId,
       staticKey: this.#identity.staticKey,
-      credential: () =>
-        credentialOf(this.#joinsByToken ? undefined : this.#memberPsk, this.#plan.token),
+      credential: () => this.#standing.credential,
       clock: this.#clock,
       ...(dial === undefined ? {} : { dial }),
       events: {
@@ -338,14 +324,15 @@ export class Agent {
 
   #hello(): Hello {
     const { name } = this.#options;
-    const lineage = this.#roster.lineage;
+    const { lineage } = this.#roster;
+    const { isStranger } = this.#standing;
     return {
       kind: "hello",
       software: SOFTWARE,
       os: Deno.build.os,
-      ...(name === undefined && !this.#joinsByToken ? {} : { name: name ?? Deno.hostname() }),
+      ...(name === undefined && !isStranger ? {} : { name: name ?? Deno.hostname() }),
       nameIsExplicit: name !== undefined,
-      ...(this.#joinsByToken && this.#statement ? { statement: this.#statement } : {}),
+      ...this.#standing.introduction,
       rosterVersion: this.#roster.version,
       ...(lineage === undefined ? {} : { rosterLineage: lineage }),
       endpoints: this.#endpoints(),
@@ -369,35 +356,30 @@ export class Agent {
       case "presence":
         return this.#book.applyPresence(message);
       case "discovery-key":
-        return this.#finder.setServers(message.discovery, this.#discoveryServers());
+        return this.#finder.setCredential(message.discovery, undefined);
     }
   }
 
   #welcomed(welcome: Welcome): void {
-    const before = this.#data.device === undefined ? undefined : this.#welcome;
-    const wasByToken = this.#joinsByToken;
-    this.#welcome = welcome;
+    const before = this.#data.device === undefined ? undefined : this.#standing.welcome;
     this.#lastFailure = undefined;
     this.#timestamps.raise(welcome.unixMs);
-    const { coordinatorUrl, coordinatorKey } = this.#plan;
-    const membership = { coordinatorUrl, coordinatorKey, statement: this.#statement!, welcome };
     try {
-      writeMembership(this.#folder, membership);
+      this.#standing.takeWelcome(welcome);
     } catch (error) {
-      // A node that would not know itself after a restart must not join; one that does may go on.
-      if (wasByToken) return this.#fail(error);
-      log.error("Membership not saved", { reason: reasonOf(error) });
+      return this.#fail(error);
     }
-    this.#hasJoinedNow ||= wasByToken;
-    this.#joinsByToken = false;
-    this.#memberPsk = welcome.memberPsk;
-    log.info("Connected to the coordinator", { url: coordinatorUrl, name: welcome.name });
+    log.info("Connected to the coordinator", {
+      url: this.#plan.coordinatorUrl,
+      name: welcome.name,
+    });
     if (before !== undefined && placeOf(before) !== placeOf(welcome)) {
       const why = "the coordinator gave this node other addresses";
       return this.#fail(new AgentError("failed", `Cannot go on: ${why}; start it again`));
     }
     this.#data.setMesh(welcome.mesh);
-    this.#findCoordinator(welcome.discovery);
+    this.#finder.setCredential(welcome.discovery, welcome.udpPorts);
+    this.#findCoordinator();
   }
 
   #takePsks(psks: Psks): void {
@@ -419,13 +401,10 @@ export class Agent {
     this.#book.forgetPresence();
     if (end.hasLeft) return this.#left?.resolve();
     const { failure, refusal, retryMs } = end;
-    const mayUseToken = refusal?.reason === "not-a-member" || refusal?.reason === "removed";
-    if (mayUseToken && !this.#joinsByToken && this.#plan.token !== undefined) {
-      this.#joinsByToken = true;
-      this.#line.retryNow();
-      return;
+    if (this.#standing.takeRefusal(refusal)) return this.#line.retryNow();
+    if (this.#standing.isStranger && this.#data.device === undefined) {
+      return this.#live.reject(failure);
     }
-    if (this.#joinsByToken && this.#data.device === undefined) return this.#live.reject(failure);
     if (this.#lastFailure === failure.message) return;
     this.#lastFailure = failure.message;
     const say = failure.fault === "refused" ? log.error : log.warning;
@@ -441,33 +420,20 @@ export class Agent {
     else this.#finder.receive(datagram);
   }
 
-  /** Looks up where the coordinator is, then asks its discovery ports. */
-  #findCoordinator(discovery: DiscoveryCredential): void {
+  /** Looks up where the coordinator is: for discovery, and because its own member is there too. */
+  #findCoordinator(): void {
     if (this.#options.inCoordinator !== undefined) return;
     addressesOfUrl(this.#plan.coordinatorUrl).then((addresses) => {
-      this.#coordinatorAddresses = addresses;
       this.#book.setCoordinatorAddresses(addresses);
-      this.#finder.setServers(discovery, this.#discoveryServers());
+      this.#finder.setCoordinatorAddresses(addresses);
     }, (error) => {
       log.warning("Address of the coordinator not found", { reason: reasonOf(error) });
     });
   }
 
-  #discoveryServers(): Endpoint[] {
-    const ports = this.#welcome?.udpPorts ?? [];
-    return this.#coordinatorAddresses.flatMap((address) =>
-      ports.map((port) => ({ address, port }))
-    );
-  }
-
   #moved(): void {
     this.#data.device?.renewSessions();
     this.#line.retryNow();
-  }
-
-  #known(): Welcome {
-    if (this.#welcome === undefined) throw new TypeError("the node has not joined yet");
-    return this.#welcome;
   }
 
   #notes(): string[] {
@@ -488,12 +454,11 @@ export class Agent {
     return this.#clock.schedule(this.#clock.now() + ms, callback);
   }
 
-  /** For what is worth having on disk but not worth stopping for. */
-  #tryToWrite(write: () => void): void {
+  #rememberPort(): void {
     try {
-      write();
+      writePort(this.#folder, this.#data.port);
     } catch (error) {
-      log.error("State not saved", { reason: reasonOf(error) });
+      log.error("UDP port not saved", { reason: reasonOf(error) });
     }
   }
 }

@@ -10,7 +10,7 @@
 
 import { Netlink } from "../../ffi/netlink.ts";
 import type { Clock } from "../base/clock.ts";
-import { type Endpoint, formatEndpoint } from "../net/endpoint.ts";
+import { type Endpoint, formatEndpoint, type IpAddress } from "../net/endpoint.ts";
 import { isUnicast } from "../net/ip_address.ts";
 import { type IpPrefix, prefixContains } from "../net/ip_prefix.ts";
 import { DiscoveryAsks } from "../session/discovery.ts";
@@ -52,9 +52,12 @@ export class EndpointFinder {
   /** By text; when it was seen last. */
   readonly #discovered = new Map<string, number>();
   #asks: DiscoveryAsks | undefined;
-  #servers: readonly Endpoint[] = [];
+  #ports: readonly number[] = [];
+  #addresses: readonly IpAddress[] = [];
+  #isAskingRegularly = false;
   readonly #cancels = new Set<() => void>();
   #isAnswered = false;
+  #askedAt = -Infinity;
   #isClosed = false;
 
   /** Looks at the local addresses once, at once. */
@@ -91,17 +94,21 @@ export class EndpointFinder {
   }
 
   /**
-   * Sets whom to ask and asks.
+   * Sets with which key and at which ports to ask.
    *
    * @param credential Key and its id, from the control channel.
-   * @param servers The coordinator's discovery ports at all its addresses.
+   * @param ports The coordinator's UDP ports that answer; `undefined`: the same as before.
    */
-  setServers(credential: DiscoveryCredential, servers: readonly Endpoint[]): void {
+  setCredential(credential: DiscoveryCredential, ports: readonly number[] | undefined): void {
     this.#asks = new DiscoveryAsks({ key: credential.key, keyId: credential.id });
-    const isFirst = this.#servers.length === 0;
-    this.#servers = servers;
-    if (isFirst && servers.length > 0) this.#askRegularly();
-    else this.#askAll();
+    this.#ports = ports ?? this.#ports;
+    this.#serversChanged();
+  }
+
+  /** Sets the addresses under which this node reaches the coordinator. */
+  setCoordinatorAddresses(addresses: readonly IpAddress[]): void {
+    this.#addresses = addresses;
+    this.#serversChanged();
   }
 
   /** Takes a discovery datagram; anything but an awaited answer does nothing. */
@@ -144,13 +151,23 @@ export class EndpointFinder {
       !this.#options.meshRanges().some((range) => prefixContains(range, address));
   }
 
+  #serversChanged(): void {
+    if (this.#asks === undefined || this.#ports.length * this.#addresses.length === 0) return;
+    if (this.#isAskingRegularly) return this.#askAll();
+    this.#isAskingRegularly = true;
+    this.#askRegularly();
+  }
+
   #askRegularly(): void {
-    this.#askAll();
+    const now = this.#options.clock.now();
     const isMapped = this.hints.some(({ source }) => source === "discovered");
-    this.#after(isMapped ? KEEP_MAPPING_MS : CHECK_MAPPING_MS, () => this.#askRegularly());
+    const isDue = now - this.#askedAt >= CHECK_MAPPING_MS;
+    if (isMapped || isDue || !this.#isAnswered) this.#askAll();
+    this.#after(KEEP_MAPPING_MS, () => this.#askRegularly());
   }
 
   #askAll(): void {
+    this.#askedAt = this.#options.clock.now();
     this.#isAnswered = false;
     for (const ms of ASK_AT_MS) {
       this.#after(ms, () => {
@@ -161,8 +178,10 @@ export class EndpointFinder {
 
   #askOnce(): void {
     if (this.#asks === undefined) return;
-    for (const server of this.#servers) {
-      this.#options.send(this.#asks.ask(this.#options.clock.now()), server);
+    for (const address of this.#addresses) {
+      for (const port of this.#ports) {
+        this.#options.send(this.#asks.ask(this.#options.clock.now()), { address, port });
+      }
     }
   }
 

@@ -187,5 +187,7 @@ function toAgentError(error: unknown, attempt: string): AgentError {
       cause: error,
     });
   }
-  return new AgentError("storage", `Cannot ${attempt}: ${reasonOf(error)}`, { cause: error });
+  const reason = reasonOf(error);
+  const remedy = /No space|quota/i.test(reason) ? "; make room on the disk" : "";
+  return new AgentError("storage", `Cannot ${attempt}: ${reason}${remedy}`, { cause: error });
 }
