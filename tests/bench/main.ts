@@ -1,5 +1,6 @@
 /**
- * `deno task bench [NAME]…`: lists the benches, runs those named, or all.
+ * `deno task bench [NAME]… [--FLAG…]`: lists the benches, runs those named, or all; from the first
+ * flag on, all words are for the benches.
  *
  * Each is a file of this folder that ends in `_bench.ts`, a program of its own that prints lines
  * `figure: WHAT: VALUE UNIT`. Figures of this machine only: compare them with each other.
@@ -13,7 +14,10 @@ for await (const { name } of Deno.readDir(folder)) {
   if (name.endsWith("_bench.ts")) names.push(name.replace(/_bench\.ts$/, ""));
 }
 names.sort();
-const chosen = Deno.args.length > 0 ? Deno.args : names;
+const flagAt = Deno.args.findIndex((word) => word.startsWith("--"));
+const words = flagAt < 0 ? Deno.args : Deno.args.slice(0, flagAt);
+const flags = flagAt < 0 ? [] : Deno.args.slice(flagAt);
+const chosen = words.length > 0 ? words : names;
 say(`Benches: ${names.join(", ")}`);
 let hasFailed = false;
 for (const name of chosen) {
@@ -24,7 +28,7 @@ for (const name of chosen) {
   say(`\n== ${name}`);
   const file = decodeURIComponent(new URL(`${name}_bench.ts`, folder).pathname);
   const { code } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", file],
+    args: ["run", "-A", file, ...flags],
     env: { NO_COLOR: "1" },
     stdout: "inherit",
     stderr: "inherit",

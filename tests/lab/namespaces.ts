@@ -129,8 +129,8 @@ export class Lab implements AsyncDisposable {
     this.#isClosed = true;
     const processes = [...this.#hosts.values()].flatMap((host) => host.processes);
     await Promise.all(processes.map((process) => process.stop()));
-    for (const host of this.#hosts.values()) await remove(host.namespace);
-    await remove(this.#bridge);
+    for (const host of this.#hosts.values()) await removeNamespace(host.namespace);
+    await removeNamespace(this.#bridge);
     await Deno.remove(this.folder, { recursive: true });
   }
 
@@ -140,7 +140,7 @@ export class Lab implements AsyncDisposable {
 }
 
 /** Removes a namespace of ours, and ends what still runs in it. */
-async function remove(namespace: string): Promise<void> {
+export async function removeNamespace(namespace: string): Promise<void> {
   const { stdout } = await run(["ip", "netns", "pids", namespace]);
   for (const pid of stdout.split("\n").map(Number).filter((one) => one > 0)) {
     try {
@@ -153,12 +153,12 @@ async function remove(namespace: string): Promise<void> {
 }
 
 /** Removes the namespaces of runs whose process is gone. */
-async function sweep(): Promise<void> {
+export async function sweep(): Promise<void> {
   if (labs > 0) return;
   for (const line of (await run(["ip", "netns", "list"])).stdout.split("\n")) {
     const [, namespace, pid] = /^(tm-(\d+)-\d+-\S+)/.exec(line) ?? [];
     if (namespace === undefined || await isAlive(Number(pid))) continue;
-    await remove(namespace);
+    await removeNamespace(namespace);
   }
 }
 
