@@ -163,6 +163,13 @@ Deno.test("PeerBook keeps the device in step with roster and presence", () =>
     book.setCoordinatorAddresses([Uint8Array.of(203, 0, 113, 5)]);
     deepStrictEqual(take(), ["+ben 198.51.100.1:9,203.0.113.5:8443"]);
 
+    const other = [{ nodeId: CAT.nodeId, endpoints: [] }];
+    book.applyPresence({ kind: "presence", full: true, online: other, offline: [] });
+    ok(!book.isPresent(BEN.nodeId) && book.isPresent(CAT.nodeId), "full: all others are offline");
+    book.applyPresence({ kind: "presence", full: false, online, offline: [CAT.nodeId] });
+    ok(book.isPresent(BEN.nodeId) && !book.isPresent(CAT.nodeId));
+    take();
+
     book.applyRoster(roster(2, [], { removes: [BEN.nodeId, ANN.nodeId] }));
     deepStrictEqual(take(), ["-ben"]);
     ok(!book.isPresent(BEN.nodeId));

@@ -151,16 +151,18 @@ Deno.test("statementFault() takes a touched P-256 hardware key", () => {
   const point = concatBytes(Uint8Array.of(4), fromBase64Url(x!), fromBase64Url(y!));
   const type = "sk-ecdsa-sha2-nistp256@openssh.com";
   const fields = [sshString(type), sshString("nistp256"), sshString(point), sshString("ssh:")];
-  const touch = (flags: number) => (signed: Uint8Array) => {
+  const touch = (flags: number, junk = new Uint8Array()) => (signed: Uint8Array) => {
     const tail = concatBytes(Uint8Array.of(flags), sshUint32(1));
     const message = concatBytes(sha256(utf8("ssh:")), tail, sha256(signed));
     const native = { key: privateKey, dsaEncoding: "ieee-p1363" as const };
     const rs = new Uint8Array(sign("sha256", message, native));
-    const numbers = concatBytes(sshMpint(rs.subarray(0, 32)), sshMpint(rs.subarray(32)));
+    const numbers = concatBytes(sshMpint(rs.subarray(0, 32)), sshMpint(rs.subarray(32)), junk);
     return concatBytes(signature(type, numbers), tail);
   };
   strictEqual(faultOf({ publicKey: concatBytes(...fields) }, touch(1)), undefined);
   strictEqual(faultOf({ publicKey: concatBytes(...fields) }, touch(0)), "no-user-presence");
+  const withJunk = touch(1, Uint8Array.of(0));
+  strictEqual(faultOf({ publicKey: concatBytes(...fields) }, withJunk), "malformed");
 });
 
 Deno.test("statementFault() refuses certificates, unknown keys and points off their curve", () => {
