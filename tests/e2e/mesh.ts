@@ -210,17 +210,6 @@ export class Mesh implements AsyncDisposable {
 }
 
 /**
- * Everything the nodes wrote, to print beside a failed test.
- *
- * @param nodes In the order to print.
- */
-export function logsOf(nodes: readonly Node[]): string {
-  return nodes.map((node) =>
-    `--- ${node.host.name}\n${node.process?.stdout ?? ""}${node.process?.stderr ?? ""}`
-  ).join("\n");
-}
-
-/**
  * Prints a measured figure, for tests/ACCEPTANCE.md.
  *
  * @param what What was measured.

@@ -9,13 +9,24 @@
  */
 
 import { ok, strictEqual } from "node:assert/strict";
+import { watchMachine } from "../lab/machine.ts";
 import { pings } from "../lab/namespaces.ts";
-import { figure, IS_SOAK, Mesh, testProgram } from "./mesh.ts";
+import { figure, IS_SOAK, Mesh, type Node, testProgram } from "./mesh.ts";
 
 const SECONDS = IS_SOAK ? 60 : 24;
 const REKEY_SECONDS = IS_SOAK ? 5 : 2;
 const MAX_GAP_MS = 200;
 const RATE = 1000;
+/** Share of the machine that others may use; above it a gap says nothing, and is measured again. */
+const MAX_FOREIGN_SHARE = 0.1;
+const ATTEMPTS = 4;
+
+/** What a probe's receiver prints. */
+interface Arrivals {
+  readonly received: number;
+  readonly lost: number;
+  readonly largestGapMs: number;
+}
 
 Deno.test("ten rekeys under load leave no gap above 200 ms", async () => {
   const config = await Deno.makeTempFile({ suffix: ".yaml" });
@@ -29,31 +40,49 @@ Deno.test("ten rekeys under load leave no gap above 200 ms", async () => {
   });
   await Deno.remove(config);
   const [a, b] = [mesh.agent("a"), mesh.agent("b")];
-  const address = (await b.status()).addresses.ipv4;
-  await pings(a.host, address);
-
-  const stream = b.host.start(testProgram("tcp_transfer", "listen", "5000", String(1e12)));
-  await stream.shows(/^ready$/m);
-  const load = a.host.start(testProgram("tcp_transfer", "connect", address, "5000", String(1e12)));
-  const receiver = b.host.start(testProgram("udp_probe", "receive", "5001"));
-  await receiver.shows(/^ready$/m);
-  const rx = (await a.peer("b")).rxBytes;
-  const probe = testProgram("udp_probe", "send", address, "5001", String(SECONDS), String(RATE));
-  const sender = a.host.start(probe);
-
-  const before = (await a.peer("b")).handshakes;
-  strictEqual(await sender.ended, 0, sender.stderr);
-  const rekeys = (await a.peer("b")).handshakes - before;
-  strictEqual(await receiver.ended, 0, receiver.stderr);
-  await Promise.all([load.kill(), stream.kill()]);
-  const megabytes = ((await a.peer("b")).rxBytes - rx) / 1e6;
-  const { received, largestGapMs, lost } = JSON.parse(receiver.stdout.split("\n")[1]!);
-  figure("rekeys under load", rekeys, `in ${SECONDS} s`);
-  figure("largest gap of the probe", largestGapMs, "ms");
-  figure("probe datagrams lost", lost, `of ${received + lost}`);
-  figure("TCP carried meanwhile, one way", megabytes, "MB");
-  ok(rekeys >= 10, `${rekeys} rekeys`);
-  ok(megabytes > 10, `${megabytes} MB of load`);
-  ok(received > SECONDS * RATE * 0.9, `${received} arrived`);
-  ok(largestGapMs <= MAX_GAP_MS, `largest gap ${largestGapMs} ms`);
+  await pings(a.host, (await b.status()).addresses.ipv4);
+  for (let attempt = 1;; attempt++) {
+    const { arrivals, rekeys, megabytes, foreignShare } = await measure(a, b);
+    figure("rekeys under load", rekeys, `in ${SECONDS} s`);
+    figure("largest gap of the probe", arrivals.largestGapMs, "ms");
+    figure("probe datagrams lost", arrivals.lost, `of ${arrivals.received + arrivals.lost}`);
+    figure("TCP carried meanwhile, one way", megabytes, "MB");
+    figure("others' share of the machine", foreignShare * 100, "%");
+    ok(rekeys >= 10, `${rekeys} rekeys`);
+    ok(megabytes > 10, `${megabytes} MB of load`);
+    ok(arrivals.received > SECONDS * RATE * 0.9, `${arrivals.received} arrived`);
+    if (arrivals.largestGapMs <= MAX_GAP_MS) return;
+    const isBusy = foreignShare > MAX_FOREIGN_SHARE;
+    ok(isBusy && attempt < ATTEMPTS, `largest gap ${arrivals.largestGapMs} ms`);
+  }
 });
+
+async function measure(a: Node, b: Node) {
+  const { ipv4 } = (await b.glance()).addresses;
+  const endless = String(1e12);
+  const stream = b.host.start(testProgram("tcp_transfer", "listen", "5000", endless));
+  await stream.shows(/^ready$/m);
+  const load = a.host.start(testProgram("tcp_transfer", "connect", ipv4, "5000", endless));
+  const foreignShare = await watchMachine();
+  const before = await a.peer("b");
+  const arrivals = await probe(a, b, ipv4, 5001);
+  const after = await a.peer("b");
+  const share = await foreignShare();
+  await Promise.all([load.kill(), stream.kill()]);
+  return {
+    arrivals,
+    rekeys: after.handshakes - before.handshakes,
+    megabytes: (after.rxBytes - before.rxBytes) / 1e6,
+    foreignShare: share,
+  };
+}
+
+async function probe(a: Node, b: Node, address: string, port: number): Promise<Arrivals> {
+  const receiver = b.host.start(testProgram("udp_probe", "receive", String(port)));
+  await receiver.shows(/^ready$/m);
+  const numbers = [port, SECONDS, RATE].map(String);
+  const sender = a.host.start(testProgram("udp_probe", "send", address, ...numbers));
+  strictEqual(await sender.ended, 0, sender.stderr);
+  strictEqual(await receiver.ended, 0, receiver.stderr);
+  return JSON.parse(receiver.stdout.split("\n")[1]!);
+}

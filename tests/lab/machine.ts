@@ -1,0 +1,50 @@
+/**
+ * How busy this machine is with what is none of the test's business.
+ *
+ * @module
+ */
+
+/** What `/proc` counts in, on every architecture. */
+const TICKS_PER_SECOND = 100;
+
+/**
+ * Starts to watch.
+ *
+ * @returns Tells the share of all processors, 0 to 1, that processes other than this one and those
+ * it started have used since.
+ */
+export async function watchMachine(): Promise<() => Promise<number>> {
+  const [allBefore, ownBefore] = [await busyTicks(), await ownTicks()];
+  const startedAt = performance.now();
+  return async () => {
+    const others = await busyTicks() - allBefore - (await ownTicks() - ownBefore);
+    const elapsed = (performance.now() - startedAt) / 1000 * TICKS_PER_SECOND;
+    return Math.max(0, others) / elapsed / navigator.hardwareConcurrency;
+  };
+}
+
+/** User, nice and system time of all processors. */
+async function busyTicks(): Promise<number> {
+  const [line] = (await Deno.readTextFile("/proc/stat")).split("\n");
+  return line!.split(/\s+/).slice(1, 4).map(Number).reduce((sum, ticks) => sum + ticks, 0);
+}
+
+/** Time of this process, of its children that have ended, and of those that run. */
+async function ownTicks(): Promise<number> {
+  const [user, system, childUser, childSystem] = await times(Deno.pid);
+  let ticks = user! + system! + childUser! + childSystem!;
+  for await (const { name } of Deno.readDir("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    const found = await times(Number(name), Deno.pid).catch(() => undefined);
+    if (found) ticks += found[0]! + found[1]!;
+  }
+  return ticks;
+}
+
+/** utime, stime, cutime, cstime of proc(5), zeros if the process is not a child of `parent`. */
+async function times(pid: number, parent?: number): Promise<number[]> {
+  const stat = await Deno.readTextFile(`/proc/${pid}/stat`);
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  if (parent !== undefined && Number(fields[1]) !== parent) return [0, 0, 0, 0];
+  return fields.slice(11, 15).map(Number);
+}
