@@ -67,6 +67,11 @@ async function measure(count: number): Promise<void> {
     const before = memoryOf(child.pid);
     const agents = Array.from({ length: count }, (_, i) => agentOf(token, `n${i}`, i >= READERS));
     const readers = agents.slice(0, READERS);
+    // As real agents do; without it the coordinator would take the first ones for dead.
+    const heart = setInterval(() => {
+      for (const agent of agents) if (agent.said("presence")) agent.say({ kind: "heartbeat" });
+    }, 20_000);
+    using _ = { [Symbol.dispose]: () => clearInterval(heart) };
     const cpuBefore = cpuOf(child.pid);
     const startedAt = performance.now();
     await joinAll(agents, url);
