@@ -64,6 +64,28 @@ export interface KeypairActivity {
   receiveCounter: number;
 }
 
+/** What a keypair is made of when its handshake completes. */
+export type KeypairFields = Omit<Keypair, "isConfirmed" | "isRetired" | "activity">;
+
+/**
+ * Makes a keypair that was not used yet: an initiator's is confirmed, a responder's is not. As JSON
+ * it shows no key.
+ *
+ * @param fields The keys are owned from now on.
+ */
+export function newKeypair(fields: KeypairFields): Keypair {
+  const keypair: Keypair = {
+    ...fields,
+    isConfirmed: fields.isInitiator,
+    isRetired: false,
+    activity: newActivity(),
+  };
+  // Not enumerable, so that a copy for another thread can be made of the rest.
+  return Object.defineProperty(keypair, "toJSON", {
+    value: () => ({ peer: fields.peer, localIndex: fields.localIndex }),
+  });
+}
+
 /** The activity of a keypair that was not used yet. */
 export function newActivity(): KeypairActivity {
   return {

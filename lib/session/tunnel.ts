@@ -18,7 +18,7 @@ import type { Answers } from "./answers.ts";
 import { type HandshakeResult, type ReadInitiation, writeResponse } from "./handshake_messages.ts";
 import type { IndexTable } from "./index_table.ts";
 import { Initiator, type InitiatorContext, type Outstanding } from "./initiator.ts";
-import { type Keypair, newActivity, retireKeypair } from "./keypair.ts";
+import { type Keypair, newKeypair, retireKeypair } from "./keypair.ts";
 import { KeypairSlots, type Slot } from "./keypair_slots.ts";
 import { REPEAT_ANSWER_MS, WATCH_INTERVAL_MS } from "./limits.ts";
 import { Liveness } from "./liveness.ts";
@@ -318,7 +318,7 @@ export class Tunnel {
     out: Action[],
   ): Slot {
     const isInitiator = "bound" in paths;
-    const slot = this.slots.add({
+    const slot = this.slots.add(newKeypair({
       peer: this.nodeId,
       localIndex: indices.local,
       remoteIndex: indices.remote,
@@ -328,10 +328,7 @@ export class Tunnel {
       receiveKey: keys.receiveKey,
       path: isInitiator ? paths.bound : undefined,
       unconfirmedPaths: isInitiator ? [] : paths.candidates,
-      isConfirmed: isInitiator,
-      isRetired: false,
-      activity: newActivity(),
-    });
+    }));
     const { surplus } = this.slots;
     if (surplus !== undefined) this.retire(surplus, out);
     return slot;

@@ -484,6 +484,17 @@ Deno.test("T34: a second handshake shares no index and no ephemeral key with the
   strictEqual(new Set(indices).size, 4);
 });
 
+Deno.test("T36: a keypair shows no key as JSON, and can still be copied to another thread", () => {
+  const world = new World();
+  const [a, b] = world.pair();
+  ok(meet(world, a, b));
+  const keypair = a.peer(b).current!;
+  const json = JSON.stringify(a.peer(b));
+  strictEqual(JSON.stringify(keypair), `{"peer":"${b.nodeId}","localIndex":${keypair.localIndex}}`);
+  ok(!json.includes("Key"), json);
+  deepStrictEqual(structuredClone(keypair).sendKey, keypair.sendKey);
+});
+
 Deno.test("Sessions free the index of an abandoned handshake", () => {
   const world = new World();
   const [a, b] = world.pair();

@@ -299,11 +299,14 @@ Deno.test("A peer that never comes back is given up, and asked again only for ne
   const [world, a, b] = session();
   world.wire = () => [];
   a.send(b, 100);
-  world.run(170_000);
+  world.run(95_000);
   strictEqual(a.gaveUp.length, 1);
   const before = world.log.length;
-  world.run(3_000);
+  world.run(75_000);
   strictEqual(world.log.length, before, "it is quiet");
+  a.send(b, 101);
+  world.run(2_500);
+  strictEqual(world.log.at(-1)!.datagram[0], INITIATION, "and asks again");
 });
 
 Deno.test("An echo measures the round trip, which silence waits three times for", () => {
