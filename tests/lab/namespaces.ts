@@ -1,15 +1,17 @@
 /**
  * A small network of Linux network namespaces: hosts on one bridge, which has a namespace of its
- * own, so that nothing of this machine's network is touched. Names carry the process id of the
- * run; what a killed run left behind is removed by the next one.
+ * own, so that nothing of this machine's network is touched.
  *
  * ```
- *          ┌────────── tm-PID-N-net: bridge br0 ──────────┐
- *          │                    │                        │
- *     eth0 │ 198.51.100.1  eth0 │ 198.51.100.2      eth0 │ 198.51.100.n
- *          │ fd77::1            │ fd77::2                │ fd77::n
- *      tm-PID-N-hub         tm-PID-N-a               tm-PID-N-…
+ *          ┌───────────────── net: bridge br0 ─────────────────┐
+ *          │                    │                              │
+ *     eth0 │ 198.51.100.1  eth0 │ 198.51.100.2            eth0 │ 198.51.100.n
+ *          │ fd77::1            │ fd77::2                      │ fd77::n
+ *         hub                   a                              …
  * ```
+ *
+ * The namespaces are named `tunnelmesh-PID-N-NAME` after the process of the run; what a killed run
+ * left behind is removed by the next one.
  *
  * @module
  */
@@ -17,7 +19,7 @@
 import { Background, eventually, type Finished, must, run, type RunOptions } from "./processes.ts";
 
 /** Prefix of the names of all namespaces that are made here. */
-const PREFIX = "tm-";
+const PREFIX = "tunnelmesh-";
 
 let labs = 0;
 
@@ -156,7 +158,7 @@ export async function removeNamespace(namespace: string): Promise<void> {
 export async function sweep(): Promise<void> {
   if (labs > 0) return;
   for (const line of (await run(["ip", "netns", "list"])).stdout.split("\n")) {
-    const [, namespace, pid] = /^(tm-(\d+)-\d+-\S+)/.exec(line) ?? [];
+    const [, namespace, pid] = /^(tunnelmesh-(\d+)-\d+-\S+)/.exec(line) ?? [];
     if (namespace === undefined || await isAlive(Number(pid))) continue;
     await removeNamespace(namespace);
   }

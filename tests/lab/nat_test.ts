@@ -1,0 +1,139 @@
+/**
+ * The NAT lab is what it says: each mode maps, filters and can be punched as its table states,
+ * measured by programs inside it. Needs root.
+ *
+ * @module
+ */
+
+import { deepStrictEqual, notStrictEqual, ok, strictEqual } from "node:assert/strict";
+import { canDelay, lackForNatLab, NatLab } from "./nat.ts";
+import { type NatMode } from "./nat_rules.ts";
+import { type Host, pings } from "./namespaces.ts";
+
+const NEEDS_LAB = { ignore: lackForNatLab() !== undefined };
+const PROBE = decodeURIComponent(new URL("programs/nat_probe.ts", import.meta.url).pathname);
+const FIRST = "203.0.113.10";
+const SECOND = "203.0.113.11";
+
+function probeWords(...args: (string | number)[]): string[] {
+  return [Deno.execPath(), "run", "-A", "--no-check", PROBE, ...args.map(String)];
+}
+
+async function probe<T>(host: Host, ...args: (string | number)[]): Promise<T> {
+  return JSON.parse(await host.must(probeWords(...args))) as T;
+}
+
+async function startServers(lab: NatLab): Promise<void> {
+  const first = lab.host("pub1").start(probeWords("serve", FIRST, SECOND));
+  const second = lab.host("pub2").start(probeWords("serve", SECOND, FIRST));
+  await first.shows(/ready/);
+  await second.shows(/ready/);
+}
+
+const CLASSES: [mode: NatMode, mapping: string, filtering: string, isPortKept: boolean][] = [
+  ["none", "independent", "independent", true],
+  ["fullcone", "independent", "independent", true],
+  ["addrcone", "independent", "address", true],
+  ["cone", "independent", "port", true],
+  ["random", "port", "port", false],
+];
+
+/** Whether two modes can be punched through by plain UDP. */
+const PUNCHES: [a: NatMode, b: NatMode, isDirect: boolean][] = [
+  ["cone", "cone", true],
+  ["random", "addrcone", true],
+  ["random", "fullcone", true],
+  ["random", "cone", false],
+  ["random", "random", false],
+];
+
+Deno.test("NatLab translates and filters as its modes say", NEEDS_LAB, async () => {
+  await using lab = await NatLab.create();
+  await startServers(lab);
+  const host = lab.host("hosta");
+  for (const [mode, ...expected] of CLASSES) {
+    await lab.nat("a", mode);
+    const found = await probe<
+      { mapping: string; filtering: string; isPortKept: boolean; seen: string[] }
+    >(host, "classify", 40_000, FIRST, SECOND);
+    deepStrictEqual([found.mapping, found.filtering, found.isPortKept], expected, mode);
+    const outside = mode === "none" ? "10.1.0.2:" : "203.0.113.1:";
+    ok(found.seen.every((text) => text.startsWith(outside)), `${mode}: ${found.seen}`);
+  }
+  await lab.firewall("a", "noudp");
+  deepStrictEqual(await probe(host, "classify", 40_000, FIRST, SECOND), { udp: "blocked" });
+  strictEqual((await host.run(["ping", "-c1", "-W1", FIRST])).code, 0, "only UDP is dropped");
+  await lab.firewall("a", "tcp443only");
+  notStrictEqual((await host.run(["ping", "-c1", "-W1", FIRST])).code, 0);
+});
+
+Deno.test("NatLab can be punched exactly where such NATs can", NEEDS_LAB, async () => {
+  await using lab = await NatLab.create();
+  await startServers(lab);
+  for (const [a, b, isDirect] of PUNCHES) {
+    await lab.nat("a", a);
+    await lab.nat("b", b);
+    const names = [`a-${a}-${b}`, `b-${a}-${b}`] as const; // an old registration is a dead mapping
+    const [atA, atB] = await Promise.all([
+      probe<{ isDirect: boolean }>(lab.host("hosta"), "punch", names[0], names[1], FIRST),
+      probe<{ isDirect: boolean }>(lab.host("hostb"), "punch", names[1], names[0], FIRST),
+    ]);
+    deepStrictEqual([atA.isDirect, atB.isDirect], [isDirect, isDirect], `${a} and ${b}`);
+  }
+});
+
+Deno.test("NatLab forgets mappings in time, and all when renumbered", NEEDS_LAB, async () => {
+  await using lab = await NatLab.create();
+  await startServers(lab);
+  const host = lab.host("hosta");
+  await lab.nat("a", "random");
+  await lab.udpTimeout("a", 1);
+  const kept = (idleMs: number) =>
+    probe<{ before: string; after: string }>(host, "keep", 40_000, FIRST, idleMs);
+  const quick = await kept(100);
+  strictEqual(quick.after, quick.before);
+  const slow = await kept(3_000);
+  notStrictEqual(slow.after, slow.before);
+  strictEqual(await lab.renumber("a"), "203.0.113.101");
+  ok((await kept(0)).after.startsWith("203.0.113.101:"));
+  await pings(lab.host("hostb"), "203.0.113.10");
+  strictEqual(await lab.renumber("a"), "203.0.113.1");
+  ok((await kept(0)).after.startsWith("203.0.113.1:"));
+});
+
+Deno.test("NatLab moves hosts, adds neighbours and carries IPv6", NEEDS_LAB, async () => {
+  await using lab = await NatLab.create({ families: "dual" });
+  const host = lab.host("hosta");
+  const neighbour = await lab.addHost("hosta2", "a");
+  await pings(host, neighbour.ipv4);
+  await pings(host, neighbour.ipv6);
+  await pings(host, "2001:db8:1::11");
+  notStrictEqual((await lab.host("hostb").run(["ping", "-c1", "-W1", host.ipv6])).code, 0);
+  await lab.statefulIpv6("a", false);
+  await pings(lab.host("hostb"), host.ipv6);
+  await lab.move("hosta", "b");
+  await pings(host, lab.host("hostb").ipv4);
+  const shown = await host.must(["ip", "-4", "-br", "address", "show", "eth0"]);
+  ok(shown.includes("10.2.0.3/24"), shown);
+});
+
+Deno.test({
+  name: "NatLab delays by its wires, and loses at its gateways",
+  ignore: NEEDS_LAB.ignore || !canDelay(),
+  fn: async () => {
+    await using lab = await NatLab.create({ wire: "delay=20" });
+    const host = lab.host("hosta");
+    await pings(host, FIRST);
+    const roundTripMs = async () => {
+      const text = await host.must(["ping", "-n", "-q", "-c10", "-i0.05", FIRST]);
+      return Number(/= [\d.]+\/([\d.]+)\//.exec(text)?.[1]);
+    };
+    const slow = await roundTripMs();
+    ok(slow >= 40 && slow < 60, `${slow} ms`);
+    await lab.wire("a", "delay=2");
+    const quick = await roundTripMs();
+    ok(quick >= 4 && quick < 20, `${quick} ms`);
+    await lab.loss("a", 100);
+    notStrictEqual((await host.run(["ping", "-c1", "-W1", FIRST])).code, 0);
+  },
+});
