@@ -94,6 +94,8 @@ export const SOCKET_OPTION = {
   IPV6_RECVPKTINFO: [41, 49],
   IPV6_PKTINFO: [41, 50],
   IPV6_DONTFRAG: [41, 62],
+  UDP_SEGMENT: [17, 103],
+  UDP_GRO: [17, 104],
   NETLINK_EXT_ACK: [270, 11],
   NETLINK_GET_STRICT_CHK: [270, 12],
 } as const satisfies Record<string, readonly [level: number, name: number]>;
@@ -111,6 +113,16 @@ export const TUN = {
   TUNSETIFF: 0x400454can,
   IFF_TUN: 0x0001,
   IFF_NO_PI: 0x1000,
+  /** Each packet behind a virtio header. */
+  IFF_VNET_HDR: 0x4000,
+  TUNSETOFFLOAD: 0x400454d0,
+  F_CSUM: 1,
+  F_TSO4: 2,
+  F_TSO6: 4,
+  F_TSO_ECN: 8,
+  /** The kernel takes USO4 and USO6 only together. */
+  F_USO4: 0x20,
+  F_USO6: 0x40,
   /** Refuse a name that any interface has, instead of attaching to a device that is there. */
   IFF_TUN_EXCL: 0x8000,
 } as const;

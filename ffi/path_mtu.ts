@@ -5,12 +5,19 @@
  * @module
  */
 
-import { AF, SOCK, SOCKET_OPTION } from "./layout.ts";
+import { AF, SOCK, SOCKADDR_IN, SOCKET_OPTION } from "./layout.ts";
 import { libc } from "./libc.ts";
-import type { LinuxUdpPath } from "./udp_path.ts";
 
 /** IP and UDP headers without options. */
 const HEADERS = { 4: 28, 16: 48 } as const;
+
+/** Both ends of a path; a `LinuxUdpPath` has them. */
+export interface SocketNames {
+  /** `sockaddr_in` or `sockaddr_in6` of the far end. */
+  readonly name: Uint8Array;
+  /** The same of the own end, with port 0; `undefined` if the system chooses. */
+  readonly localName: Uint8Array | undefined;
+}
 
 /**
  * Asks for the largest datagram, without IP and UDP headers, that fits a path.
@@ -20,8 +27,8 @@ const HEADERS = { 4: 28, 16: 48 } as const;
  *
  * @returns In bytes; `undefined` if there is no way there.
  */
-export function largestDatagram(path: LinuxUdpPath): number | undefined {
-  const isIpv4 = path.endpoint.address.length === 4;
+export function largestDatagram(path: SocketNames): number | undefined {
+  const isIpv4 = path.name.length === SOCKADDR_IN.size;
   // Safety: integers only.
   const fd = libc.socket(isIpv4 ? AF.INET : AF.INET6, SOCK.DGRAM | SOCK.CLOEXEC, 0);
   if (fd < 0) return undefined;

@@ -41,6 +41,14 @@ export interface TunOptions {
   readonly mtu: number;
   /** Waits for packets; stays the caller's. */
   readonly poller: Poller;
+  /**
+   * Whether packets come and go behind a virtio header, as super-segments, with checksums left
+   * open: for whoever works on the descriptor itself. {@linkcode TunLinux.start} and `write` are of
+   * no use then.
+   *
+   * @default {false}
+   */
+  readonly hasOffloads?: boolean;
 }
 
 /**
@@ -52,7 +60,7 @@ export interface TunOptions {
  * @throws {SyscallError} If there is no TUN driver, the right is missing, or the name is taken.
  */
 export function openTun(options: TunOptions): TunLinux {
-  const { name = "tm%d", mtu, poller } = options;
+  const { name = "tm%d", mtu, poller, hasOffloads = false } = options;
   // The characters the kernel refuses (dev_valid_name), and what it would cut off.
   if (!/^[^\s/:%]*(%d)?[^\s/:%]*$/.test(name) || /^\.{0,2}$/.test(name)) {
     throw new RangeError(`name must be an interface name, is ${JSON.stringify(name)}`);
@@ -70,21 +78,37 @@ export function openTun(options: TunOptions): TunLinux {
   try {
     const request = new Uint8Array(IFREQ.size);
     request.set(cString(name), IFREQ.name);
-    const flags = TUN.IFF_TUN | TUN.IFF_NO_PI | TUN.IFF_TUN_EXCL;
+    const flags = TUN.IFF_TUN | TUN.IFF_NO_PI | TUN.IFF_TUN_EXCL |
+      (hasOffloads ? TUN.IFF_VNET_HDR : 0);
     new DataView(request.buffer).setUint16(IFREQ.flags, flags, true);
     // Safety: TUNSETIFF reads and writes the 40 bytes of the request before it returns.
     check(libc.ioctl(fd, TUN.TUNSETIFF, request), attempt, CREATE_REMEDY);
+    const hasUdpSegmentation = hasOffloads && setOffloads(fd, attempt);
     const actual = new TextDecoder().decode(request.subarray(0, request.indexOf(0)));
     using netlink = new Netlink();
     const index = netlink.link(actual)?.index;
     if (index === undefined) throw new SyscallError(`find interface "${actual}"`, ERRNO.ENODEV);
     netlink.setLink(index, { mtu });
     withoutLinkLocal(netlink, index);
-    return new TunLinux({ fd, name: actual, index, mtu, poller });
+    return new TunLinux({ fd, name: actual, index, mtu, poller, hasUdpSegmentation });
   } catch (error) {
     libc.close(fd);
     throw error;
   }
+}
+
+/**
+ * Lets the kernel hand over super-segments and leave checksums open.
+ *
+ * @returns Whether that includes UDP, which kernels before 6.2 do not know.
+ */
+function setOffloads(fd: number, attempt: string): boolean {
+  const tcp = TUN.F_CSUM | TUN.F_TSO4 | TUN.F_TSO6 | TUN.F_TSO_ECN;
+  // Safety: integers only: TUNSETOFFLOAD takes its flags as the argument itself.
+  const all = BigInt(tcp | TUN.F_USO4 | TUN.F_USO6);
+  if (libc.ioctlInteger(fd, BigInt(TUN.TUNSETOFFLOAD), all) >= 0) return true;
+  check(libc.ioctlInteger(fd, BigInt(TUN.TUNSETOFFLOAD), BigInt(tcp)), `${attempt} (offloads)`);
+  return false;
 }
 
 /** A TUN device; has the shape of `TunDevice` in lib/dataplane. */
@@ -95,6 +119,8 @@ export class TunLinux {
   readonly index: number;
   /** Largest packet in bytes. */
   readonly mtu: number;
+  /** Whether super-segments of UDP come and go; only with offloads. */
+  readonly hasUdpSegmentation: boolean;
   readonly #fd: number;
   readonly #poller: Poller;
   readonly #buffer = new Mem(PACKET_MAX + 1);
@@ -107,12 +133,27 @@ export class TunLinux {
    *
    * @param o The descriptor, owned from now on, and what is known about its interface.
    */
-  constructor(o: { fd: number; name: string; index: number; mtu: number; poller: Poller }) {
+  constructor(
+    o: {
+      fd: number;
+      name: string;
+      index: number;
+      mtu: number;
+      poller: Poller;
+      hasUdpSegmentation: boolean;
+    },
+  ) {
     this.#fd = o.fd;
+    this.hasUdpSegmentation = o.hasUdpSegmentation;
     this.name = o.name;
     this.index = o.index;
     this.mtu = o.mtu;
     this.#poller = o.poller;
+  }
+
+  /** The descriptor, for whoever reads and writes it instead of {@linkcode start}; stays ours. */
+  get fd(): number {
+    return this.#fd;
   }
 
   /**

@@ -9,6 +9,8 @@
  */
 
 import { ERRNO, SyscallError } from "./errno.ts";
+import { SOCKET_OPTION } from "./layout.ts";
+import { libc } from "./libc.ts";
 import { largestDatagram } from "./path_mtu.ts";
 import type { Poller } from "./poller.ts";
 import {
@@ -271,6 +273,45 @@ export class UdpLinux {
    */
   largestDatagram(path: UdpEnds): number | undefined {
     return largestDatagram(this.#own(path));
+  }
+
+  /** The sockets' descriptors, -1 for a family that is missing; they stay ours. */
+  get descriptors(): { readonly ipv4: number; readonly ipv6: number } {
+    return { ipv4: this.#v4?.fd ?? -1, ipv6: this.#v6?.fd ?? -1 };
+  }
+
+  /**
+   * Lets the kernel hand over datagrams of one source joined (UDP_GRO): for whoever receives from
+   * the descriptors instead of {@linkcode start}. Kernels before 5.0 do not know it.
+   */
+  enableGro(): void {
+    const [level, name] = SOCKET_OPTION.UDP_GRO;
+    for (const fd of [this.#v4?.fd, this.#v6?.fd]) {
+      // Safety: 4 bytes, read before the call returns.
+      if (fd !== undefined) libc.setsockopt(fd, level, name, Uint8Array.of(1, 0, 0, 0), 4);
+    }
+  }
+
+  /**
+   * The path of a datagram that was received from a descriptor.
+   *
+   * @param endpoint Where it came from; kept.
+   * @param local The own address it arrived at; kept.
+   * @param interfaceIndex The interface, if an end is link-local; else 0.
+   */
+  receivedPath(endpoint: Endpoint, local: Uint8Array, interfaceIndex: number): LinuxUdpPath {
+    const { address, port } = endpoint;
+    let hash = hashBytes(interfaceIndex, Uint8Array.of(port >> 8, port & 255), 0, 2);
+    hash = hashBytes(hash, address, 0, address.length);
+    hash = hashBytes(hash, local, 0, local.length);
+    return this.#paths.find(
+      hash,
+      (path) =>
+        path.interfaceIndex === interfaceIndex && path.endpoint.port === port &&
+        isEqual(path.endpoint.address, address) && path.local !== undefined &&
+        isEqual(path.local, local),
+      () => new LinuxUdpPath(endpoint, local, interfaceIndex, this.#format),
+    );
   }
 
   /** Stops receiving and closes; the port is free when this returns. Safe to call twice. */

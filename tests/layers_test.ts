@@ -25,6 +25,8 @@ const MAY_IMPORT: Record<string, string[]> = {
   config: ["base", "net", "crypto"],
 };
 const FOLDERS = Object.keys(MAY_IMPORT);
+/** Its workers cannot be given symbols of the C library: those cannot be posted. */
+const LINUX_PLANE = "lib/dataplane/linux/";
 MAY_IMPORT.agent = FOLDERS; // the composition root sees everything
 MAY_IMPORT.cli = ["base", "config", "crypto", "token", "agent", "coordinator"];
 
@@ -65,7 +67,9 @@ Deno.test("every import follows the layer table", async () => {
     if (!specifier.startsWith(".")) continue;
     const from = folderOf(file);
     const to = folderOf(new URL(specifier, new URL(file, root)).href.slice(root.href.length));
-    if (to !== from && !MAY_IMPORT[from]?.includes(to)) broken.push(`${file} -> ${to}`);
+    if (to === from || MAY_IMPORT[from]?.includes(to)) continue;
+    if (file.startsWith(LINUX_PLANE) && to === "ffi") continue;
+    broken.push(`${file} -> ${to}`);
   }
   deepStrictEqual(broken, []);
 });

@@ -114,6 +114,7 @@ export class Agent {
       isPortChosen: Boolean(options.udpPort),
       interfaceName: options.interfaceName,
       mtu: options.mtu,
+      dataPlane: options.dataPlane,
       onDiscovery: (datagram, path) => this.#discovery(datagram, path),
       onFailed: (error) => this.#fail(error),
     });

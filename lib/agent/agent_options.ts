@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { DataPlaneWish } from "./data_plane_choice.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Endpoint } from "../net/endpoint.ts";
 import type { WebSocketDialer } from "./websocket.ts";
@@ -30,6 +31,8 @@ export interface AgentOptions {
   readonly passphrase?: (() => string | undefined | Promise<string | undefined>) | undefined;
   /** Largest packet in bytes. @default {1408} */
   readonly mtu?: number | undefined;
+  /** Which data plane to use. @default {"auto"} */
+  readonly dataPlane?: DataPlaneWish | undefined;
   /** Ends the start. */
   readonly signal?: AbortSignal | undefined;
   /** Only for the member inside a coordinator. */

@@ -27,6 +27,7 @@ import { formatIpAddress, isLoopback, isUnspecified, parseIpAddress } from "../n
 import { type IpPrefix, parseIpPrefix } from "../net/ip_prefix.ts";
 import { Agent } from "./agent.ts";
 import { ControlSocketServer } from "./control_socket.ts";
+import type { DataPlaneWish } from "./data_plane_choice.ts";
 import { AgentError } from "./errors.ts";
 import { refuseOverlap, toAgentError } from "./interface.ts";
 import { MemberListener } from "./member_listener.ts";
@@ -66,6 +67,8 @@ export interface CoordinatorProcessOptions {
   readonly limits?: Readonly<Record<string, number>> | undefined;
   /** Name or pattern of the member's interface. */
   readonly interfaceName?: string | undefined;
+  /** Which data plane the member uses. @default {"auto"} */
+  readonly dataPlane?: DataPlaneWish | undefined;
   /** Ends the start. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -255,13 +258,14 @@ async function startMember(
     "udpPort" | "coordinatorUrl" | "token" | "inCoordinator"
   >,
 ): Promise<Agent> {
-  const { state, name, interfaceName, signal } = options;
+  const { state, name, interfaceName, dataPlane, signal } = options;
   try {
     return await Agent.start({
       ...given,
       state: `${state}/${MEMBER_FOLDER}`,
       name,
       interfaceName,
+      dataPlane,
       signal,
     });
   } catch (error) {

@@ -17,6 +17,7 @@ import { openUdpSocket, type UdpLinux } from "../../ffi/udp_linux.ts";
 import type { Clock } from "../base/clock.ts";
 import { logOf } from "../base/log.ts";
 import type { KeyPair } from "../crypto/x25519.ts";
+import { LinuxPlane } from "../dataplane/linux/linux_plane.ts";
 import { Device } from "../mesh/device.ts";
 import { type Endpoint, formatEndpoint } from "../net/endpoint.ts";
 import { parseIpAddress } from "../net/ip_address.ts";
@@ -27,6 +28,7 @@ import type { TimestampSource } from "../session/timestamp.ts";
 import type { UdpPath } from "../transport/transport.ts";
 import type { MeshSettings, NodeAddresses, NodeRecord, Psks } from "../wire/control_message.ts";
 import { DEFAULT_LIMITS } from "../session/limits.ts";
+import type { DataPlaneWish } from "./data_plane_choice.ts";
 import { AgentError, reasonOf } from "./errors.ts";
 import { MeshInterface, toAgentError } from "./interface.ts";
 
@@ -46,6 +48,8 @@ export interface DataSideOptions {
   readonly interfaceName?: string | undefined;
   /** @default {1408} */
   readonly mtu?: number | undefined;
+  /** @default {"auto"} */
+  readonly dataPlane?: DataPlaneWish | undefined;
   /** A discovery datagram came; borrowed until return. */
   readonly onDiscovery: (datagram: Uint8Array, path: UdpPath) => void;
   /** TUN or socket broke. */
@@ -81,8 +85,13 @@ export class DataSide {
     this.#options = options;
     this.#poller = new Poller();
     try {
-      const { interfaceName, mtu = DEFAULT_MTU } = options;
-      this.#interface = new MeshInterface({ name: interfaceName, mtu, poller: this.#poller });
+      const { interfaceName, mtu = DEFAULT_MTU, dataPlane = "auto" } = options;
+      this.#interface = new MeshInterface({
+        name: interfaceName,
+        mtu,
+        poller: this.#poller,
+        dataPlane,
+      });
       try {
         this.#socket = openSocket(options, this.#poller);
       } catch (error) {
@@ -108,6 +117,11 @@ export class DataSide {
   /** Name of the interface. */
   get interfaceName(): string {
     return this.#interface.name;
+  }
+
+  /** Which data plane moves packets, and why if it is not the best. */
+  get dataPlane(): { readonly kind: "linux" | "portable"; readonly reason?: string } {
+    return this.#interface.dataPlane;
   }
 
   /** Whether the interface has an IPv6 address. */
@@ -136,19 +150,25 @@ export class DataSide {
     const ranges = { ipv4: parseIpPrefix(mesh.ipv4Range), ipv6: parseIpPrefix(mesh.ipv6Range) };
     this.#interface.configure({ addresses: own, ranges });
     this.#meshRanges = [ranges.ipv4, ranges.ipv6];
+    const limits = limitsOf(mesh);
+    const { tun } = this.#interface;
+    const socket = this.#socket;
     this.#device = new Device({
       clock: this.#options.clock,
-      tun: this.#interface.tun,
-      socket: this.#socket,
+      tun,
+      socket,
       session: {
         profile: "mesh",
         meshId: mesh.id,
         staticKey,
         psks: new PskRing(psks),
-        limits: limitsOf(mesh),
+        limits,
         timestamps,
         binding: mesh.binding,
       },
+      ...(this.#interface.dataPlane.kind === "linux" && {
+        plane: (events) => new LinuxPlane({ tun, socket, events, limits, binding: mesh.binding }),
+      }),
       ownAddresses: this.#interface.hasIpv6 ? [own.ipv4, own.ipv6] : [own.ipv4],
       meshRanges: this.#meshRanges,
       onDiscovery: this.#options.onDiscovery,

@@ -19,12 +19,13 @@ import {
   type SourceRule,
 } from "../../ffi/netlink.ts";
 import type { Poller } from "../../ffi/poller.ts";
-import { openTun, type TunLinux } from "../../ffi/tun_linux.ts";
+import type { TunLinux } from "../../ffi/tun_linux.ts";
 import { hasIpv6 } from "../../ffi/udp_linux.ts";
 import type { IpAddress } from "../net/endpoint.ts";
 import { formatIpPrefix, hostPrefix, type IpPrefix, prefixesOverlap } from "../net/ip_prefix.ts";
 import { equalIpAddresses } from "../net/ip_address.ts";
 import { logOf } from "../base/log.ts";
+import { type DataPlaneWish, openForDataPlane } from "./data_plane_choice.ts";
 import { AgentError } from "./errors.ts";
 
 const log = logOf("agent");
@@ -49,6 +50,8 @@ export interface MeshInterfaceOptions {
   /** Largest packet in bytes. */
   readonly mtu: number;
   readonly poller: Poller;
+  /** Which data plane will use the device. */
+  readonly dataPlane: DataPlaneWish;
 }
 
 /** A node's place in the mesh, as its interface needs it. */
@@ -67,6 +70,8 @@ export class MeshInterface {
   #place: MeshPlace | undefined;
   #hasIpv6 = false;
   #routesWholeRange = false;
+  /** The data plane that the device is fit for. */
+  readonly dataPlane: { readonly kind: "linux" | "portable"; readonly reason?: string };
   /** The device packets come from and go to. */
   readonly tun: TunLinux;
 
@@ -76,12 +81,12 @@ export class MeshInterface {
    * @throws {AgentError} `privilege` or `device` if a right or the driver is missing.
    */
   constructor(options: MeshInterfaceOptions) {
-    const { name, mtu, poller } = options;
+    const { name, mtu, poller, dataPlane: wish } = options;
     this.#netlink = orAgentError(() => new Netlink());
     try {
-      this.tun = orAgentError(() =>
-        openTun({ mtu, poller, ...(name === undefined ? {} : { name }) })
-      );
+      const chosen = orAgentError(() => openForDataPlane({ wish, name, mtu, poller }));
+      this.dataPlane = chosen;
+      this.tun = chosen.tun;
     } catch (error) {
       this.#netlink.close();
       throw error;

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { DataPlaneWish } from "../agent/data_plane_choice.ts";
 import { resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import type {
@@ -17,7 +18,7 @@ import { type HostAndPort, parseHostAndPort, parseRange } from "../config/values
 import { askCoordinator } from "./ask.ts";
 import { CommandError, EXIT } from "./exit.ts";
 import { aborted, startQuietLog, watchForStop } from "./foreground.ts";
-import { type CommonOptions, integerFrom, withCommonOptions } from "./options.ts";
+import { type CommonOptions, dataPlaneOption, integerFrom, withCommonOptions } from "./options.ts";
 import { print, printJson } from "./output.ts";
 
 /** Where plain HTTP is offered unless said otherwise: to a proxy on this machine. */
@@ -38,6 +39,7 @@ export interface CoordinatorFlags extends CommonOptions {
   readonly http?: boolean;
   /** `false` for `--no-member`. */
   readonly member: boolean;
+  readonly dataPlane?: DataPlaneWish;
 }
 
 /** Declares the commands. */
@@ -61,6 +63,7 @@ export function defineCoordinator(command: Command): void {
     .option("--tls-key <file>", "its PEM private key")
     .option("--http", "plain HTTP on loopback, behind a proxy that ends TLS")
     .option("--no-member", "only coordinate: this machine is no member of the mesh")
+    .addOption(dataPlaneOption())
     .addHelpText(
       "after",
       `
@@ -101,6 +104,7 @@ export async function coordinatorOptionsOf(
     tls,
     hasMember: flags.member && !config.noMember,
     binding: config.binding,
+    dataPlane: flags.dataPlane ?? config.dataPlane,
     limits: sessionLimitsOf(config.session),
   };
 }

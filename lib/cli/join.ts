@@ -6,10 +6,11 @@
 
 import type { Command } from "commander";
 import type { AgentOptions } from "../agent/agent.ts";
+import type { DataPlaneWish } from "../agent/data_plane_choice.ts";
 import type { AgentConfig } from "../config/schema.ts";
 import { AGENT_STATE_FOLDER } from "../config/paths.ts";
 import { aborted, startQuietLog, watchForStop } from "./foreground.ts";
-import { type CommonOptions, integerFrom, withCommonOptions } from "./options.ts";
+import { type CommonOptions, dataPlaneOption, integerFrom, withCommonOptions } from "./options.ts";
 import { print, printJson } from "./output.ts";
 import { promptForPassphrase } from "./prompt.ts";
 import { readToken } from "./token_source.ts";
@@ -25,6 +26,7 @@ export interface JoinFlags extends CommonOptions {
   readonly interface?: string;
   readonly sshKey?: string;
   readonly tlsVerify?: boolean;
+  readonly dataPlane?: DataPlaneWish;
 }
 
 /** Declares the command. */
@@ -40,6 +42,7 @@ export function defineJoin(command: Command): void {
     .option("--interface <name>", "name of the network interface (default: tm0, tm1, …)")
     .option("--ssh-key <file>", "adopt this OpenSSH private key instead of making one")
     .option("--tls-verify", "ask for a certificate that this machine trusts")
+    .addOption(dataPlaneOption())
     .addHelpText(
       "after",
       `
@@ -75,6 +78,7 @@ export async function agentOptionsOf(
     interfaceName: flags.interface ?? config.interface,
     sshKeyPath: flags.sshKey ?? config.sshKey,
     mtu: config.mtu,
+    dataPlane: flags.dataPlane ?? config.dataPlane,
   };
 }
 

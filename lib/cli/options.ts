@@ -4,11 +4,15 @@
  * @module
  */
 
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { DataPlaneWish } from "../agent/data_plane_choice.ts";
 import type { LogLevel } from "../base/log.ts";
 
 /** Values of `--log-level`; written again here, so that no command loads the log for its help. */
 const LOG_LEVELS: readonly LogLevel[] = ["debug", "info", "warning", "error"];
+
+/** Values of `--data-plane`; written again here for the same reason. */
+const DATA_PLANES: readonly DataPlaneWish[] = ["auto", "linux", "portable"];
 
 /** What every command may be told. */
 export interface CommonOptions {
@@ -32,6 +36,12 @@ export function withCommonOptions(command: Command, folder: string): Command {
     .option("--state <dir>", `state folder (default: ${folder})`)
     .option("--json", "write JSON, for programs")
     .option("--log-level <level>", `one of ${LOG_LEVELS.join(", ")}`, parseLogLevel);
+}
+
+/** Makes `--data-plane`, for the commands that move packets. */
+export function dataPlaneOption(): Option {
+  return new Option("--data-plane <kind>", "what moves packets (default: the best there is)")
+    .choices(DATA_PLANES);
 }
 
 /**

@@ -62,6 +62,11 @@ const SESSION = z.strictObject({
   }
 });
 
+const DATA_PLANE = z.enum(
+  ["auto", "linux", "portable"],
+  "dataPlane is auto, linux or portable",
+);
+
 /** What a coordinator's configuration file may say. */
 export const COORDINATOR_SCHEMA = z.strictObject({
   listen: z.preprocess(
@@ -79,6 +84,7 @@ export const COORDINATOR_SCHEMA = z.strictObject({
   noMember: z.boolean("noMember is true or false"),
   session: SESSION,
   binding: z.enum(["strict", "roam"], "binding is strict or roam"),
+  dataPlane: DATA_PLANE,
   logLevel: z.enum(LOG_LEVELS, `logLevel is one of ${LOG_LEVELS.join(", ")}`),
 }).partial();
 
@@ -97,6 +103,7 @@ export const AGENT_SCHEMA = z.strictObject({
   tlsVerify: z.boolean("tlsVerify is true or false"),
   mtu: z.int("mtu is a whole number").min(1280, "mtu is 1280 to 1420")
     .max(1420, "mtu is 1280 to 1420"),
+  dataPlane: DATA_PLANE,
   logLevel: z.enum(LOG_LEVELS, `logLevel is one of ${LOG_LEVELS.join(", ")}`),
 }).partial();
 

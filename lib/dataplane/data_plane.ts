@@ -74,9 +74,12 @@ export interface DataPlane {
   /**
    * Seals one plaintext (a keepalive if empty, else control) with exactly this keypair.
    *
-   * @returns `false` if the keypair may not send or the transport refused.
+   * @param onlyIfUnused Not if anything was sealed with it before. @default {false}
+   * @returns `false` if the keypair may not send or the transport refused, as far as is known yet.
    */
-  seal(keypair: Keypair, plaintext: Uint8Array): boolean;
+  seal(keypair: Keypair, plaintext: Uint8Array, onlyIfUnused?: boolean): boolean;
+  /** Brings the activity of all keypairs up to date, where others than this thread write it. */
+  refresh?(): void;
   /** Sends a datagram that is already whole, such as a handshake message; copied. */
   send(datagram: Uint8Array, path: Path): boolean;
   /** Traffic of one peer; zeros for an unknown one. */

@@ -187,7 +187,8 @@ export class PortablePlane implements DataPlane {
     this.#rules.limits = limits;
   }
 
-  seal(keypair: Keypair, plaintext: Uint8Array): boolean {
+  seal(keypair: Keypair, plaintext: Uint8Array, onlyIfUnused = false): boolean {
+    if (onlyIfUnused && keypair.activity.sendCounter > 0) return true;
     const keys = this.#entryOf(keypair)?.keys;
     const now = this.#clock.now();
     if (keys === undefined || keys.whyNotSend(now) !== undefined) return false;

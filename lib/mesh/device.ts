@@ -269,9 +269,7 @@ export class Device {
         return this.#plane.retire(action.keypair);
       case "seal": {
         const { keypair, plaintext, onlyIfUnused } = action;
-        if (onlyIfUnused !== true || keypair.activity.sendCounter === 0) {
-          this.#plane.seal(keypair, plaintext);
-        }
+        this.#plane.seal(keypair, plaintext, onlyIfUnused);
         return;
       }
       case "echoed":
@@ -325,6 +323,7 @@ export class Device {
       at,
       cancel: this.#clock.schedule(at, () => {
         this.#timer = undefined;
+        this.#plane.refresh?.();
         this.#act(this.#sessions.tick(this.#clock.now()));
       }),
     };

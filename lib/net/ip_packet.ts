@@ -63,17 +63,21 @@ export interface IpPacket {
  * @returns The version, or 0 for what is no IP packet of exactly this length.
  */
 export function ipVersion(packet: Uint8Array): 4 | 6 | 0 {
-  const { length } = packet;
+  return ipVersionAt(packet, 0, packet.length);
+}
+
+/** The same for a packet of `length` bytes that stands in a larger memory from `at` on. */
+export function ipVersionAt(bytes: Uint8Array, at: number, length: number): 4 | 6 | 0 {
   if (length < IPV4_HEADER_LENGTH) return 0;
-  const first = packet[0]!;
+  const first = bytes[at]!;
   if (first >> 4 === 4) {
     const headerLength = (first & 0xf) * 4;
     const isRight = headerLength >= IPV4_HEADER_LENGTH && headerLength <= length &&
-      readU16Be(packet, 2) === length;
+      readU16Be(bytes, at + 2) === length;
     return isRight ? 4 : 0;
   }
   if (first >> 4 !== 6 || length < IPV6_HEADER_LENGTH) return 0;
-  return IPV6_HEADER_LENGTH + readU16Be(packet, 4) === length ? 6 : 0;
+  return IPV6_HEADER_LENGTH + readU16Be(bytes, at + 4) === length ? 6 : 0;
 }
 
 /**

@@ -11,7 +11,7 @@
 import { readU32Be } from "../base/integers.ts";
 import type { IpAddress } from "../net/endpoint.ts";
 import { requireIpAddress } from "../net/ip_address.ts";
-import { DESTINATION_AT, ipVersion, SOURCE_AT } from "../net/ip_packet.ts";
+import { DESTINATION_AT, ipVersion, ipVersionAt, SOURCE_AT } from "../net/ip_packet.ts";
 import type { AllowedIps } from "./allowed_ips.ts";
 
 /** Why a packet is dropped; these are drop reasons of the session layer. */
@@ -72,15 +72,30 @@ export function receivedPacketFault<T>(
   allowedIps: AllowedIps<T>,
   own: OwnAddresses,
 ): InnerFault | undefined {
-  switch (ipVersion(packet)) {
+  return receivedPacketFaultAt(packet, 0, packet.length, peer, allowedIps, own);
+}
+
+/**
+ * The same for a packet of `length` bytes that stands in a larger memory from `at` on, so that no
+ * view has to be made of it.
+ */
+export function receivedPacketFaultAt<T>(
+  bytes: Uint8Array,
+  at: number,
+  length: number,
+  peer: T,
+  allowedIps: AllowedIps<T>,
+  own: OwnAddresses,
+): InnerFault | undefined {
+  switch (ipVersionAt(bytes, at, length)) {
     case 4:
-      if (isNoHostIpv4(packet, SOURCE_AT[4])) return "source-not-allowed";
-      if (allowedIps.lookupIpv4(packet, SOURCE_AT[4]) !== peer) return "source-not-allowed";
-      return own.hasIpv4(packet, DESTINATION_AT[4]) ? undefined : "destination-not-ours";
+      if (isNoHostIpv4(bytes, at + SOURCE_AT[4])) return "source-not-allowed";
+      if (allowedIps.lookupIpv4(bytes, at + SOURCE_AT[4]) !== peer) return "source-not-allowed";
+      return own.hasIpv4(bytes, at + DESTINATION_AT[4]) ? undefined : "destination-not-ours";
     case 6:
-      if (isNoHostIpv6(packet, SOURCE_AT[6])) return "source-not-allowed";
-      if (allowedIps.lookupIpv6(packet, SOURCE_AT[6]) !== peer) return "source-not-allowed";
-      return own.hasIpv6(packet, DESTINATION_AT[6]) ? undefined : "destination-not-ours";
+      if (isNoHostIpv6(bytes, at + SOURCE_AT[6])) return "source-not-allowed";
+      if (allowedIps.lookupIpv6(bytes, at + SOURCE_AT[6]) !== peer) return "source-not-allowed";
+      return own.hasIpv6(bytes, at + DESTINATION_AT[6]) ? undefined : "destination-not-ours";
     case 0:
       return "bad-plaintext";
   }

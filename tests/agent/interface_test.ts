@@ -30,7 +30,7 @@ async function setUp(
   const opened: MeshInterface[] = [];
   const open = (host: number) =>
     namespace.within(() => {
-      const made = new MeshInterface({ mtu: 1408, poller });
+      const made = new MeshInterface({ mtu: 1408, poller, dataPlane: "portable" });
       opened.push(made);
       made.configure(place(host));
       return made;

@@ -90,6 +90,7 @@ async function boundsQueue(scene: Scene): Promise<void> {
   for (let i = 0; i < 3; i++) scene.bench.fromMachine(packetOut(4, OTHER));
   await scene.bench.settle();
   scene.plane.dropQueue(OTHER_ID);
+  await scene.bench.settle();
   strictEqual(scene.plane.queued(OTHER_ID), 0);
   strictEqual(scene.drops()["no-keypair"], 3);
   scene.bench.fromMachine(packetOut(4, OTHER));

@@ -67,9 +67,12 @@ export class Scene {
   }
 
   /** A far end of the first peer, installed and, unless told otherwise, in use. */
-  session(options: { peer?: string; use?: boolean; createdAt?: number } = {}): FarEnd {
-    const { peer = PEER_ID, use = true, createdAt = this.bench.now() } = options;
+  session(
+    options: { peer?: string; use?: boolean; createdAt?: number; sent?: number } = {},
+  ): FarEnd {
+    const { peer = PEER_ID, use = true, createdAt = this.bench.now(), sent = 0 } = options;
     const far = new FarEnd({ peer, seed: this.#seed++, createdAt, path: this.bench.paths[0] });
+    far.keypair.activity.sendCounter = sent;
     this.plane.install(far.keypair);
     if (use) this.plane.use(far.keypair);
     return far;

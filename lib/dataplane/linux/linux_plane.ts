@@ -1,0 +1,411 @@
+/**
+ * The data plane of Linux, as the control thread sees it: two workers that loop over system calls
+ * (egress.ts, ingress.ts), told what to do by messages, and stopped by a word in shared memory where
+ * a message would come too late.
+ *
+ * ```text
+ *             commands + eventfd              commands + eventfd
+ *   egress  ◄────────────────────  control  ────────────────────►  ingress
+ *   TUN → seal → UDP  ──reports──►  thread  ◄──reports──  UDP → open → TUN
+ * ```
+ *
+ * Each worker owns what it changes: egress the send counters, ingress the replay windows.
+ *
+ * @module
+ */
+
+import { EFD } from "../../../ffi/layout.ts";
+import { check, libc } from "../../../ffi/libc.ts";
+import type { TunLinux } from "../../../ffi/tun_linux.ts";
+import type { UdpLinux } from "../../../ffi/udp_linux.ts";
+import { LinuxUdpPath } from "../../../ffi/udp_path.ts";
+import type { IpAddress } from "../../net/endpoint.ts";
+import type { IpPrefix } from "../../net/ip_prefix.ts";
+import { AllowedIps } from "../../route/allowed_ips.ts";
+import { DROP_REASONS, type DropReason } from "../../session/actions.ts";
+import { type Keypair, retireKeypair } from "../../session/keypair.ts";
+import type { SessionLimits } from "../../session/limits.ts";
+import type { Path } from "../../session/path.ts";
+import { type Binding, whyNotSend } from "../../session/transport_keys.ts";
+import type { DataPlane, DataPlaneEvents, PeerTraffic } from "../data_plane.ts";
+import { packetCiphers } from "./cipher.ts";
+import type {
+  EgressCommand,
+  IngressCommand,
+  KeypairFacts,
+  PathBytes,
+  ReceivedPath,
+  WorkerReport,
+  WorkerSetup,
+} from "./messages.ts";
+import {
+  DROP_BLOCK_SIZE,
+  DROP_INDEX,
+  PEER,
+  PEER_BLOCK_SIZE,
+  SharedKeypair,
+} from "./shared_state.ts";
+
+/** What a {@linkcode LinuxPlane} works with. */
+export interface LinuxPlaneOptions {
+  /** Opened with offloads; owned from now on. */
+  readonly tun: Pick<TunLinux, "fd" | "hasUdpSegmentation" | "close">;
+  /** Owned from now on. */
+  readonly socket: UdpLinux;
+  readonly events: DataPlaneEvents;
+  readonly limits: SessionLimits;
+  /** @default {"strict"} */
+  readonly binding?: Binding;
+}
+
+/** How long workers get to acknowledge that they stop. Ours. */
+const STOP_TIMEOUT_MS = 1_000;
+
+interface Peer {
+  readonly id: string;
+  readonly buffer: SharedArrayBuffer;
+  readonly block: Float64Array;
+  readonly keypairs: Map<number, Installed>;
+  current: Keypair | undefined;
+}
+
+interface Installed {
+  readonly keypair: Keypair;
+  readonly shared: SharedKeypair;
+  readonly peer: Peer;
+}
+
+/** A {@linkcode DataPlane} of two workers. */
+export class LinuxPlane implements DataPlane {
+  readonly kind = "linux";
+  readonly aead: string;
+  readonly #tun: LinuxPlaneOptions["tun"];
+  readonly #socket: UdpLinux;
+  readonly #events: DataPlaneEvents;
+  readonly #peers = new Map<string, Peer>();
+  readonly #installed = new Map<number, Installed>();
+  /** The control thread's copy of the routes: refuses what overlaps before anything is told. */
+  readonly #routes = new AllowedIps<Peer>((peer) => peer.id);
+  readonly #egress: WorkerLink<EgressCommand>;
+  readonly #ingress: WorkerLink<IngressCommand>;
+  #limits: SessionLimits;
+  #closed: Promise<void> | undefined;
+  /** Resolves when both workers run; what is told them before waits for them. */
+  readonly ready: Promise<void>;
+
+  /** Starts both workers. */
+  constructor(options: LinuxPlaneOptions) {
+    const { tun, socket, events, limits } = options;
+    this.#limits = limits;
+    this.#tun = tun;
+    this.#socket = socket;
+    this.#events = events;
+    const cipher = packetCiphers()[0]!.name;
+    this.aead = cipher;
+    socket.enableGro();
+    const common = {
+      tunFd: tun.fd,
+      ipv4Fd: socket.descriptors.ipv4,
+      ipv6Fd: socket.descriptors.ipv6,
+      cipher,
+      hasUdpSegmentation: tun.hasUdpSegmentation,
+      timeOrigin: performance.timeOrigin,
+      limits,
+      binding: options.binding ?? "strict",
+    };
+    const received = (report: WorkerReport) => this.#received(report);
+    const failed = (error: Error) => {
+      if (this.#closed === undefined) this.#events.failed(error);
+    };
+    this.#egress = new WorkerLink({ ...common, role: "egress" }, received, failed);
+    this.#ingress = new WorkerLink({ ...common, role: "ingress" }, received, failed);
+    const links = [this.#egress, this.#ingress];
+    this.ready = Promise.all(links.map(({ ready }) => ready)).then(() => {});
+  }
+
+  get drops(): Record<DropReason, number> {
+    const [out, into] = [this.#egress.drops, this.#ingress.drops];
+    return Object.fromEntries(
+      DROP_REASONS.map((reason) => {
+        const at = DROP_INDEX[reason];
+        return [reason, out[at]! + into[at]!];
+      }),
+    ) as Record<DropReason, number>;
+  }
+
+  refresh(): void {
+    for (const { keypair, shared } of this.#installed.values()) {
+      shared.readInto(keypair.activity);
+    }
+  }
+
+  install(keypair: Keypair): void {
+    const peer = this.#peers.get(keypair.peer);
+    if (peer === undefined || this.#installed.has(keypair.localIndex)) return;
+    const shared = new SharedKeypair();
+    shared.write(keypair.activity);
+    const installed = { keypair, shared, peer };
+    this.#installed.set(keypair.localIndex, installed);
+    peer.keypairs.set(keypair.localIndex, installed);
+    const facts: KeypairFacts = {
+      peer: keypair.peer,
+      localIndex: keypair.localIndex,
+      remoteIndex: keypair.remoteIndex,
+      createdAt: keypair.createdAt,
+      block: shared.buffer,
+    };
+    const bound = keypair.path;
+    const paths = bound === undefined ? keypair.unconfirmedPaths : [bound];
+    this.#ingress.tell({
+      kind: "install",
+      keypair: facts,
+      receiveKey: keypair.receiveKey,
+      isConfirmed: keypair.isConfirmed,
+      paths: paths.flatMap(pathBytesOf),
+    });
+    this.#egress.tell({
+      kind: "install",
+      keypair: facts,
+      sendKey: keypair.sendKey,
+      path: bound && pathBytesOf(bound)[0],
+    });
+  }
+
+  use(keypair: Keypair): void {
+    const installed = this.#find(keypair);
+    if (installed === undefined) return;
+    installed.peer.current = keypair;
+    this.#egress.tell({ kind: "use", localIndex: keypair.localIndex });
+  }
+
+  retire(keypair: Keypair): void {
+    const installed = this.#find(keypair);
+    if (installed !== undefined) this.#retire(installed);
+  }
+
+  setPeer(id: string, allowedIps: readonly IpPrefix[]): void {
+    let peer = this.#peers.get(id);
+    if (peer === undefined) {
+      const buffer = new SharedArrayBuffer(PEER_BLOCK_SIZE);
+      const block = new Float64Array(buffer);
+      peer = { id, buffer, block, keypairs: new Map(), current: undefined };
+    }
+    this.#routes.replace(peer, allowedIps);
+    this.#peers.set(id, peer);
+    this.#tellBoth({ kind: "peer", id, allowedIps, block: peer.buffer });
+  }
+
+  removePeer(id: string): void {
+    const peer = this.#peers.get(id);
+    if (peer === undefined) return;
+    for (const installed of [...peer.keypairs.values()]) this.#retire(installed);
+    this.#routes.removeValue(peer);
+    this.#peers.delete(id);
+    this.#tellBoth({ kind: "remove-peer", id });
+  }
+
+  queued(id: string): number {
+    return this.#peers.get(id)?.block[PEER.queued] ?? 0;
+  }
+
+  dropQueue(id: string): void {
+    this.#egress.tell({ kind: "drop-queue", peer: id });
+  }
+
+  setOwnAddresses(addresses: readonly IpAddress[]): void {
+    this.#tellBoth({ kind: "own-addresses", addresses });
+  }
+
+  setLimits(limits: SessionLimits): void {
+    this.#limits = limits;
+    this.#tellBoth({ kind: "limits", limits });
+  }
+
+  seal(keypair: Keypair, plaintext: Uint8Array, onlyIfUnused = false): boolean {
+    const installed = this.#find(keypair);
+    if (installed === undefined) return false;
+    installed.shared.readInto(keypair.activity);
+    if (whyNotSend(keypair, this.#limits, performance.now()) !== undefined) return false;
+    const { localIndex } = keypair;
+    this.#egress.tell({ kind: "seal", localIndex, plaintext, onlyIfUnused });
+    return true;
+  }
+
+  send(datagram: Uint8Array, path: Path): boolean {
+    return this.#closed === undefined && path instanceof LinuxUdpPath &&
+      this.#socket.send(datagram, path);
+  }
+
+  traffic(id: string): PeerTraffic {
+    const block = this.#peers.get(id)?.block;
+    return {
+      rxBytes: block?.[PEER.rxBytes] ?? 0,
+      txBytes: block?.[PEER.txBytes] ?? 0,
+      rxPackets: block?.[PEER.rxPackets] ?? 0,
+      txPackets: block?.[PEER.txPackets] ?? 0,
+    };
+  }
+
+  close(): Promise<void> {
+    return this.#closed ??= this.#close();
+  }
+
+  async #close(): Promise<void> {
+    for (const id of [...this.#peers.keys()]) this.removePeer(id);
+    await Promise.all([this.#egress.stop(), this.#ingress.stop()]);
+    await Promise.all([this.#tun.close(), this.#socket.close()]);
+  }
+
+  #retire({ keypair, shared, peer }: Installed): void {
+    // From here on no worker seals or opens with it, whenever it reads its message.
+    shared.revoke();
+    shared.readInto(keypair.activity);
+    retireKeypair(keypair);
+    this.#installed.delete(keypair.localIndex);
+    peer.keypairs.delete(keypair.localIndex);
+    if (peer.current === keypair) peer.current = undefined;
+    this.#tellBoth({ kind: "retire", localIndex: keypair.localIndex });
+  }
+
+  #received(report: WorkerReport): void {
+    if (this.#closed !== undefined) return;
+    switch (report.kind) {
+      case "wanted":
+        return this.#events.wanted(report.peer);
+      case "datagram":
+        return this.#events.datagram(report.datagram, this.#pathOf(report.from));
+      case "confirmed":
+        return this.#confirm(report.localIndex, this.#pathOf(report.from));
+      case "strayed": {
+        const installed = this.#installed.get(report.localIndex);
+        if (installed?.peer.current !== installed?.keypair || installed === undefined) return;
+        installed.shared.readInto(installed.keypair.activity);
+        return this.#events.strayed(installed.keypair, this.#pathOf(report.from));
+      }
+      case "control": {
+        const installed = this.#installed.get(report.localIndex);
+        if (installed === undefined) return;
+        installed.shared.readInto(installed.keypair.activity);
+        const path = this.#pathOf(report.from);
+        return this.#events.control(installed.keypair, report.plaintext, path);
+      }
+    }
+  }
+
+  /** The session layer checks authorisation again; then what waited is delivered, or dropped. */
+  #confirm(localIndex: number, path: Path): void {
+    const installed = this.#installed.get(localIndex);
+    if (installed === undefined) return;
+    const { keypair, shared } = installed;
+    shared.readInto(keypair.activity);
+    if (!keypair.isConfirmed) this.#events.confirmed(keypair, path);
+    const isGood = keypair.isConfirmed && !keypair.isRetired && keypair.path !== undefined;
+    const bytes = isGood ? pathBytesOf(keypair.path!)[0] : undefined;
+    this.#ingress.tell({ kind: "confirm", localIndex, path: bytes });
+    if (bytes !== undefined) this.#bind(localIndex, bytes);
+  }
+
+  #bind(localIndex: number, path: PathBytes): void {
+    this.#egress.tell({ kind: "bind", localIndex, path });
+  }
+
+  #pathOf(from: ReceivedPath): Path {
+    const { address, port, local, interfaceIndex } = from;
+    return this.#socket.receivedPath({ address, port }, local, interfaceIndex);
+  }
+
+  #find(keypair: Keypair): Installed | undefined {
+    const installed = this.#installed.get(keypair.localIndex);
+    return installed?.keypair === keypair ? installed : undefined;
+  }
+
+  #tellBoth(command: EgressCommand & IngressCommand): void {
+    this.#egress.tell(command);
+    this.#ingress.tell(command);
+  }
+}
+
+/** The bytes of a UDP path; none for another kind. */
+function pathBytesOf(path: Path): PathBytes[] {
+  if (!(path instanceof LinuxUdpPath)) return [];
+  const { name, localName, interfaceIndex, control } = path;
+  return [{ name, localName, interfaceIndex, control }];
+}
+
+/** One worker: its port, its eventfd, its counters. */
+class WorkerLink<Command> {
+  readonly drops: Float64Array;
+  readonly #worker: Worker;
+  readonly #port: MessagePort;
+  readonly #eventFd: number;
+  readonly #ready = Promise.withResolvers<void>();
+  readonly #stopped = Promise.withResolvers<void>();
+  #isStopping = false;
+
+  constructor(
+    setup: Omit<WorkerSetup, "port" | "eventFd" | "drops">,
+    received: (report: WorkerReport) => void,
+    failed: (error: Error) => void,
+  ) {
+    // Safety: integers only.
+    const eventFd = libc.eventfd(0, EFD.NONBLOCK | EFD.CLOEXEC);
+    this.#eventFd = check(eventFd, "make an eventfd");
+    const drops = new SharedArrayBuffer(DROP_BLOCK_SIZE);
+    this.drops = new Float64Array(drops);
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    port1.onmessage = ({ data }: MessageEvent<WorkerReport>) => {
+      if (data.kind === "ready") this.#ready.resolve();
+      else if (data.kind === "stopped") this.#stopped.resolve();
+      else if (data.kind === "failed") fail(new Error(`${setup.role} worker: ${data.message}`));
+      else received(data);
+    };
+    const fail = (error: Error) => {
+      this.#stopped.resolve();
+      failed(error);
+    };
+    this.#worker = new Worker(new URL("./worker.ts", import.meta.url), {
+      type: "module",
+      name: setup.role,
+    });
+    this.#worker.onerror = (event) => {
+      event.preventDefault();
+      fail(new Error(`Cannot run the ${setup.role} worker: ${event.message}`));
+    };
+    this.#worker.postMessage({ ...setup, port: port2, eventFd, drops }, [port2]);
+  }
+
+  /** Resolves when the worker's loop runs. */
+  get ready(): Promise<void> {
+    return this.#ready.promise;
+  }
+
+  /** Sends a command and wakes the worker. */
+  tell(command: Command): void {
+    if (this.#isStopping) return;
+    this.#port.postMessage(command);
+    this.#wake();
+  }
+
+  /** Stops the loop, then the worker: a worker that blocks in a call cannot be terminated. */
+  async stop(): Promise<void> {
+    if (this.#isStopping) return;
+    this.#port.postMessage({ kind: "stop" });
+    this.#wake();
+    this.#isStopping = true;
+    const timer = setTimeout(() => this.#stopped.resolve(), STOP_TIMEOUT_MS);
+    await this.#stopped.promise;
+    clearTimeout(timer);
+    this.#port.close();
+    this.#worker.terminate();
+    // Safety: our own descriptor, closed once; the worker does not read it any more.
+    libc.close(this.#eventFd);
+  }
+
+  #wake(): void {
+    // Safety: 8 bytes, read before the call returns. A full counter is as good as a written one.
+    libc.writeBuffer(this.#eventFd, ONE, 8);
+  }
+}
+
+const ONE = new Uint8Array(BigUint64Array.of(1n).buffer);

@@ -1,0 +1,137 @@
+/**
+ * What the control thread and the workers tell each other. Posted through a MessagePort; the workers
+ * read theirs between batches, when their eventfd says that there is one.
+ *
+ * @module
+ */
+
+import type { IpPrefix } from "../../net/ip_prefix.ts";
+import type { SessionLimits } from "../../session/limits.ts";
+import type { Binding } from "../../session/transport_keys.ts";
+
+/** Both ends of a UDP path as the kernel writes them. */
+export interface PathBytes {
+  /** `sockaddr_in` or `sockaddr_in6` of the far end. */
+  readonly name: Uint8Array;
+  /** The same of the own end, with port 0; `undefined`: the system chooses. */
+  readonly localName: Uint8Array | undefined;
+  /** The interface of a link-local end; else 0. */
+  readonly interfaceIndex: number;
+  /** Control message that sets the source; empty if the system chooses. */
+  readonly control: Uint8Array;
+}
+
+/** To both workers. */
+export type CommonCommand =
+  | {
+    readonly kind: "peer";
+    readonly id: string;
+    readonly allowedIps: readonly IpPrefix[];
+    /** See `PEER` in shared_state.ts. */
+    readonly block: SharedArrayBuffer;
+  }
+  | { readonly kind: "remove-peer"; readonly id: string }
+  | { readonly kind: "own-addresses"; readonly addresses: readonly Uint8Array[] }
+  | { readonly kind: "limits"; readonly limits: SessionLimits }
+  | { readonly kind: "retire"; readonly localIndex: number }
+  | { readonly kind: "stop" };
+
+/** What both workers must know of a keypair. */
+export interface KeypairFacts {
+  readonly peer: string;
+  readonly localIndex: number;
+  readonly remoteIndex: number;
+  /** On the control thread's clock. */
+  readonly createdAt: number;
+  /** See shared_state.ts. */
+  readonly block: SharedArrayBuffer;
+}
+
+/** To the egress worker. */
+export type EgressCommand =
+  | CommonCommand
+  | {
+    readonly kind: "install";
+    readonly keypair: KeypairFacts;
+    readonly sendKey: Uint8Array;
+    readonly path: PathBytes | undefined;
+  }
+  /** The keypair is confirmed on a path. */
+  | { readonly kind: "bind"; readonly localIndex: number; readonly path: PathBytes }
+  | { readonly kind: "use"; readonly localIndex: number }
+  | {
+    readonly kind: "seal";
+    readonly localIndex: number;
+    readonly plaintext: Uint8Array;
+    readonly onlyIfUnused: boolean;
+  }
+  | { readonly kind: "drop-queue"; readonly peer: string };
+
+/** To the ingress worker. */
+export type IngressCommand =
+  | CommonCommand
+  | {
+    readonly kind: "install";
+    readonly keypair: KeypairFacts;
+    readonly receiveKey: Uint8Array;
+    readonly isConfirmed: boolean;
+    /** The bound path, or those that may confirm. */
+    readonly paths: readonly PathBytes[];
+  }
+  /** Answer to `confirmed`: deliver what waited, or nothing of it. */
+  | {
+    readonly kind: "confirm";
+    readonly localIndex: number;
+    readonly path: PathBytes | undefined;
+  };
+
+/** From a worker. */
+export type WorkerReport =
+  | { readonly kind: "ready" }
+  | { readonly kind: "stopped" }
+  | { readonly kind: "failed"; readonly message: string }
+  /** Egress: a packet waits for a peer. */
+  | { readonly kind: "wanted"; readonly peer: string }
+  /** Ingress. */
+  | { readonly kind: "datagram"; readonly datagram: Uint8Array; readonly from: ReceivedPath }
+  | { readonly kind: "confirmed"; readonly localIndex: number; readonly from: ReceivedPath }
+  | { readonly kind: "strayed"; readonly localIndex: number; readonly from: ReceivedPath }
+  | {
+    readonly kind: "control";
+    readonly localIndex: number;
+    readonly plaintext: Uint8Array;
+    readonly from: ReceivedPath;
+  };
+
+/** Where a datagram came from and arrived at. */
+export interface ReceivedPath {
+  /** 4 or 16 bytes. */
+  readonly address: Uint8Array;
+  readonly port: number;
+  /** Own address, of the same family. */
+  readonly local: Uint8Array;
+  /** The interface of a link-local end; else 0. */
+  readonly interfaceIndex: number;
+}
+
+/** What a worker is started with. */
+export interface WorkerSetup {
+  readonly role: "egress" | "ingress";
+  readonly port: MessagePort;
+  /** Readable when there is a message. */
+  readonly eventFd: number;
+  readonly tunFd: number;
+  /** UDP sockets; -1 where a family is missing. */
+  readonly ipv4Fd: number;
+  readonly ipv6Fd: number;
+  /** Which cipher of `packetCiphers()` to use, by name. */
+  readonly cipher: string;
+  /** Whether the TUN takes super-segments of UDP. */
+  readonly hasUdpSegmentation: boolean;
+  /** `performance.timeOrigin` of the control thread, whose clock all instants are on. */
+  readonly timeOrigin: number;
+  readonly limits: SessionLimits;
+  readonly binding: Binding;
+  /** See `DROP_INDEX` in shared_state.ts. */
+  readonly drops: SharedArrayBuffer;
+}

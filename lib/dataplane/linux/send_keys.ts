@@ -1,0 +1,42 @@
+/**
+ * The sending half of a keypair in the egress worker: the one owner of its send counter.
+ *
+ * @module
+ */
+
+import type { PacketSealer } from "../../../ffi/libcrypto.ts";
+import type { KeypairFacts, PathBytes } from "./messages.ts";
+import type { EgressPeer } from "./egress_peer.ts";
+import { ACTIVITY, SharedKeypair } from "./shared_state.ts";
+
+/** What the egress worker holds of a keypair. */
+export class SendKeys {
+  readonly localIndex: number;
+  readonly remoteIndex: number;
+  readonly createdAt: number;
+  readonly peer: EgressPeer;
+  readonly sealer: PacketSealer;
+  readonly shared: SharedKeypair;
+  /** Counter of the next datagram; the copy in shared memory is for others to read. */
+  counter: number;
+  /** Where to send; `undefined` while unconfirmed. */
+  path: PathBytes | undefined;
+  /** Most bytes in one datagram; less than this after the kernel refused one. */
+  largest = Infinity;
+
+  constructor(
+    facts: KeypairFacts,
+    peer: EgressPeer,
+    sealer: PacketSealer,
+    path: PathBytes | undefined,
+  ) {
+    this.localIndex = facts.localIndex;
+    this.remoteIndex = facts.remoteIndex;
+    this.createdAt = facts.createdAt;
+    this.shared = new SharedKeypair(facts.block);
+    this.counter = this.shared.activity[ACTIVITY.sendCounter]!;
+    this.peer = peer;
+    this.sealer = sealer;
+    this.path = path;
+  }
+}

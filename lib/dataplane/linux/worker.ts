@@ -1,0 +1,72 @@
+/**
+ * The entry of both workers of the Linux data plane: a synchronous loop that blocks in poll(2) when
+ * there is nothing to do, and looks for commands when its eventfd says that there are some.
+ *
+ * @module
+ */
+
+import { receiveMessageOnPort } from "node:worker_threads";
+import { libc } from "../../../ffi/libc.ts";
+import { Mem } from "../../../ffi/memory.ts";
+import { packetCiphers } from "./cipher.ts";
+import { Egress } from "./egress.ts";
+import { Ingress } from "./ingress.ts";
+import type { EgressCommand, IngressCommand, WorkerReport, WorkerSetup } from "./messages.ts";
+import { Waiter } from "./waiter.ts";
+
+interface Loop {
+  turn(now: number): boolean;
+  command(command: EgressCommand | IngressCommand, now: number): void;
+}
+
+/** What a worker sees of itself; the types of a whole web worker would clash with everything else. */
+const scope = globalThis as unknown as {
+  onmessage: (event: MessageEvent<WorkerSetup>) => void;
+  close(): void;
+};
+
+scope.onmessage = ({ data }) => {
+  const report = (report: WorkerReport) => data.port.postMessage(report);
+  try {
+    run(data, report);
+    report({ kind: "stopped" });
+  } catch (error) {
+    report({ kind: "failed", message: error instanceof Error ? error.message : String(error) });
+  }
+  scope.close();
+};
+
+function run(setup: WorkerSetup, report: (report: WorkerReport) => void): void {
+  const cipher = packetCiphers().find(({ name }) => name === setup.cipher);
+  if (cipher === undefined) throw new Error(`Cannot find cipher "${setup.cipher}"`);
+  const loop: Loop = setup.role === "egress"
+    ? new Egress(setup, cipher, report)
+    : new Ingress(setup, cipher, report, () => lookForCommands());
+  const sources = setup.role === "egress" ? [setup.tunFd] : [setup.ipv4Fd, setup.ipv6Fd];
+  const fds = [setup.eventFd, ...sources];
+  const waiter = new Waiter(fds.length);
+  const offset = performance.timeOrigin - setup.timeOrigin;
+  const counter = new Mem(8);
+  const counterPointer = counter.pointer(0);
+  let isStopped = false;
+  const lookForCommands = () => {
+    // Safety: 8 bytes of a memory that lives as long as this loop.
+    if (libc.read(setup.eventFd, counterPointer, 8) < 0) return; // nothing there
+    while (!isStopped) {
+      const message = receiveMessageOnPort(setup.port as never);
+      if (message === undefined) return;
+      const command = message.message as EgressCommand | IngressCommand;
+      loop.command(command, performance.now() + offset);
+      isStopped = command.kind === "stop";
+    }
+  };
+  report({ kind: "ready" });
+  for (;;) {
+    lookForCommands();
+    while (!isStopped && !loop.turn(performance.now() + offset)) {
+      waiter.readable(fds, -1);
+      if (waiter.isReady(0)) break;
+    }
+    if (isStopped) return;
+  }
+}
