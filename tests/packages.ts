@@ -14,7 +14,16 @@ const NEEDED: [program: string, package_: string, why: string][] = [
   ["tcpdump", "tcpdump", "reads the wire"],
   ["ssh-keygen", "openssh-client", "makes and checks SSH keys"],
   ["faketime", "faketime", "starts a process in another time"],
+  ["script", "bsdutils", "starts a process on a terminal"],
   ["setpriv", "util-linux", "starts a process without rights"],
+];
+
+/** As {@linkcode NEEDED}, for those who ask for them by name. */
+const ON_REQUEST: typeof NEEDED = [
+  ["nft", "nftables", "is the NAT of the NAT lab"],
+  ["conntrack", "conntrack", "makes it forget"],
+  ["gcc", "build-essential", "builds its delay wire"],
+  ["miniupnpd", "miniupnpd-nftables", "maps ports on its gateways"],
 ];
 
 /** As {@linkcode NEEDED}, but done without where it can't be had. */
@@ -36,12 +45,13 @@ export async function installPackages(
   } catch (error) {
     return `needs /dev/net/tun (${error instanceof Error ? error.message : error})`;
   }
-  const wanted = [...NEEDED.filter(([program]) => needed.includes(program)), ...WELCOME];
+  const asked = [...NEEDED, ...ON_REQUEST].filter(([program]) => needed.includes(program));
+  const wanted = [...asked, ...WELCOME];
   const missing = wanted.filter(([program]) => !isThere(program));
   if (missing.length > 0 && isThere("apt-get")) {
     await install([...new Set(missing.map(([, name]) => name))]);
   }
-  const lack = NEEDED.filter(([program]) => needed.includes(program) && !isThere(program));
+  const lack = asked.filter(([program]) => !isThere(program));
   if (lack.length === 0) return undefined;
   return lack.map(([program, name, why]) => `lacks ${program} of package ${name}, which ${why}`)
     .join("; ");

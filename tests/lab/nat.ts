@@ -28,7 +28,6 @@ import {
   statefulIpv6Rules,
 } from "./nat_rules.ts";
 import { Background, must } from "./processes.ts";
-import { isThere } from "../packages.ts";
 
 /** One of the two private networks. */
 export type Side = "a" | "b";
@@ -60,11 +59,6 @@ const DELAYWIRE = decodeURIComponent(new URL("delaywire.c", import.meta.url).pat
 
 /** Labs of {@linkcode NatLab} count from here, so that their names differ from those of `Lab`. */
 let labs = 1_000;
-
-/** Whether the delay wire can be built here. */
-export function canDelay(): boolean {
-  return isThere("gcc");
-}
 
 /** The network of one test; `await using` it. */
 export class NatLab implements AsyncDisposable {
@@ -378,12 +372,4 @@ export class NatLab implements AsyncDisposable {
     const { code, stderr } = await gateway.run(["nft", "-f", "-"], { input: rules });
     if (code !== 0) throw new Error(`nft refused the rules: ${stderr}\n${rules}`);
   }
-}
-
-/** What a lab needs and this machine lacks; `undefined` if nothing. */
-export function lackForNatLab(): string | undefined {
-  if (Deno.build.os !== "linux") return "needs Linux";
-  if (Deno.uid() !== 0) return "needs root, for network namespaces";
-  const missing = ["ip", "nsenter", "nft", "conntrack", "sysctl"].filter((name) => !isThere(name));
-  return missing.length === 0 ? undefined : `lacks ${missing.join(", ")}`;
 }

@@ -85,7 +85,8 @@ export function statefulIpv6Rules(isStateful: boolean): string {
  */
 export function lossRules(percent: number): string {
   const perMille = Math.round(percent * 10);
-  const rule = perMille === 0 ? "" : `numgen random mod 1000 < ${perMille} drop;`;
+  const share = perMille >= 1000 ? "" : `numgen random mod 1000 < ${perMille} `;
+  const rule = perMille === 0 ? "" : `${share}drop;`;
   return table("inet", "loss", [chain("f", "filter", "forward", "-50", rule)]);
 }
 

@@ -6,11 +6,15 @@
  */
 
 import { deepStrictEqual, notStrictEqual, ok, strictEqual } from "node:assert/strict";
-import { canDelay, lackForNatLab, NatLab } from "./nat.ts";
+import { installPackages } from "../packages.ts";
+import { NatLab } from "./nat.ts";
 import { type NatMode } from "./nat_rules.ts";
 import { type Host, pings } from "./namespaces.ts";
 
-const NEEDS_LAB = { ignore: lackForNatLab() !== undefined };
+const NEEDS_LAB = {
+  ignore: await installPackages(["ip", "nsenter", "nft", "conntrack", "ping"]) !== undefined,
+};
+const NEEDS_WIRE = { ignore: NEEDS_LAB.ignore || await installPackages(["gcc"]) !== undefined };
 const PROBE = decodeURIComponent(new URL("programs/nat_probe.ts", import.meta.url).pathname);
 const FIRST = "203.0.113.10";
 const SECOND = "203.0.113.11";
@@ -117,23 +121,19 @@ Deno.test("NatLab moves hosts, adds neighbours and carries IPv6", NEEDS_LAB, asy
   ok(shown.includes("10.2.0.3/24"), shown);
 });
 
-Deno.test({
-  name: "NatLab delays by its wires, and loses at its gateways",
-  ignore: NEEDS_LAB.ignore || !canDelay(),
-  fn: async () => {
-    await using lab = await NatLab.create({ wire: "delay=20" });
-    const host = lab.host("hosta");
-    await pings(host, FIRST);
-    const roundTripMs = async () => {
-      const text = await host.must(["ping", "-n", "-q", "-c10", "-i0.05", FIRST]);
-      return Number(/= [\d.]+\/([\d.]+)\//.exec(text)?.[1]);
-    };
-    const slow = await roundTripMs();
-    ok(slow >= 40 && slow < 60, `${slow} ms`);
-    await lab.wire("a", "delay=2");
-    const quick = await roundTripMs();
-    ok(quick >= 4 && quick < 20, `${quick} ms`);
-    await lab.loss("a", 100);
-    notStrictEqual((await host.run(["ping", "-c1", "-W1", FIRST])).code, 0);
-  },
+Deno.test("NatLab delays by its wires, and loses at its gateways", NEEDS_WIRE, async () => {
+  await using lab = await NatLab.create({ wire: "delay=20" });
+  const host = lab.host("hosta");
+  await pings(host, FIRST);
+  const roundTripMs = async () => {
+    const text = await host.must(["ping", "-n", "-q", "-c10", "-i0.05", FIRST]);
+    return Number(/= [\d.]+\/([\d.]+)\//.exec(text)?.[1]);
+  };
+  const slow = await roundTripMs();
+  ok(slow >= 40 && slow < 60, `${slow} ms`);
+  await lab.wire("a", "delay=2");
+  const quick = await roundTripMs();
+  ok(quick >= 4 && quick < 20, `${quick} ms`);
+  await lab.loss("a", 100);
+  notStrictEqual((await host.run(["ping", "-c1", "-W1", FIRST])).code, 0);
 });

@@ -41,11 +41,9 @@ class Socket {
   /** @returns `undefined` if nothing comes in time. */
   async receive(timeoutMs: number): Promise<[Message, string, number] | undefined> {
     const pending = this.#pending ??= this.#socket.receive();
-    let timer: number | undefined;
-    const silence = new Promise<undefined>((resolve) => {
-      timer = setTimeout(resolve, timeoutMs);
-    });
-    const got = await Promise.race([pending.catch(() => undefined), silence]);
+    const silence = Promise.withResolvers<undefined>();
+    const timer = setTimeout(() => silence.resolve(undefined), timeoutMs);
+    const got = await Promise.race([pending.catch(() => undefined), silence.promise]);
     clearTimeout(timer);
     if (got === undefined) return undefined;
     this.#pending = undefined;
