@@ -28,15 +28,23 @@ import { defineVersion } from "./version.ts";
  * one line on standard error.
  */
 export async function run(args: readonly string[]): Promise<number> {
+  globalThis.addEventListener("error", (event) => endAtOnce(event, event.error));
+  globalThis.addEventListener("unhandledrejection", (event) => endAtOnce(event, event.reason));
   try {
     await buildProgram().parseAsync([...args], { from: "user" });
     return EXIT.ok;
   } catch (error) {
     if (error instanceof CommanderError) return endOfParsing(error, args);
     printError(errorLine(error));
-    if (Deno.env.get("TUNNELMESH_DEBUG") && error instanceof Error) printError(`${error.stack}`);
     return exitCodeOf(error);
   }
+}
+
+/** What nobody expected ends the process like any other failure: by one line, without a trace. */
+function endAtOnce(event: Event, error: unknown): void {
+  event.preventDefault();
+  printError(errorLine(error));
+  Deno.exit(exitCodeOf(error));
 }
 
 /** Builds the tree of commands, without running any. */

@@ -10,9 +10,9 @@
 
 import { deepStrictEqual, match, notStrictEqual, ok, strictEqual } from "node:assert/strict";
 import type { AgentStatus } from "../../lib/agent/status.ts";
-import { pings } from "../lab/namespaces.ts";
+import { Lab, pings } from "../lab/namespaces.ts";
 import { must } from "../lab/processes.ts";
-import { Mesh, Node } from "./mesh.ts";
+import { COMMAND, ENVIRONMENT, Mesh, Node } from "./mesh.ts";
 
 Deno.test("five agents join, and every node pings every other in both families", async () => {
   await using mesh = await Mesh.create({ agents: ["a", "b", "c", "d", "e"] });
@@ -45,6 +45,29 @@ Deno.test("five agents join, and every node pings every other in both families",
   strictEqual(ping.code, 0, ping.stderr);
   match(ping.stdout, /2 sent, 2 answered, 0 % lost/);
   match((await mesh.agent("a").ask("peers")).stdout, /^NAME +IPV4 +IPV6/);
+});
+
+Deno.test("the command that a coordinator shows on a terminal joins another machine", async () => {
+  await using lab = await Lab.create();
+  const [hub, a] = [await lab.addHost("hub"), await lab.addHost("a")];
+  const words = [...COMMAND, "coordinator", "--state", `${lab.folder}/hub`].map((word) =>
+    `'${word}'`
+  );
+  const terminal = ["script", "-qefc", words.join(" "), "/dev/null"];
+  const shown = hub.start(terminal, { env: ENVIRONMENT });
+  const [command] = await shown.shows(/sudo \.\/tunnelmesh join .*tm1_[\w-]+/);
+  const pasted = command.split(" ").slice(2);
+  deepStrictEqual(pasted.slice(0, 3), ["join", "--coordinator", "https://198.51.100.1:8443"]);
+  const token = pasted.at(-1)!;
+  const joined = new Node(a, `${lab.folder}/a`, pasted);
+  await joined.start();
+  await pings(a, "100.64.0.1");
+  strictEqual(await joined.process!.stop(), 0);
+
+  // The same token by the environment, for a script.
+  const named = ["join", "--coordinator", pasted[2]!, "--name", "b"];
+  await new Node(a, `${lab.folder}/b`, named, { TUNNELMESH_TOKEN: token }).start();
+  await pings(a, "100.64.0.1");
 });
 
 Deno.test("two agents on one machine with one SSH key are two nodes", async () => {

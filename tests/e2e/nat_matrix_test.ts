@@ -1,0 +1,62 @@
+/**
+ * Every pair of networks is connected, by the best path there can be. Runs only if
+ * `TUNNELMESH_NAT_CELLS` says which pairs: `short`, `full`, or names such as `cone-random`;
+ * `TUNNELMESH_NAT_WIRE`, as in `delay=20 loss=1`, puts wires before the gateways.
+ *
+ * @module
+ */
+
+import { deepStrictEqual, throws } from "node:assert/strict";
+import { installPackages } from "../packages.ts";
+import {
+  allCells,
+  expectedPath,
+  formatResults,
+  isAsExpected,
+  parseCells,
+  tryCells,
+} from "./nat_matrix.ts";
+
+/** Where nodes serve SSH unless told otherwise. */
+const SSH_PORT = 8445;
+
+const wanted = Deno.env.get("TUNNELMESH_NAT_CELLS");
+const wire = Deno.env.get("TUNNELMESH_NAT_WIRE");
+
+if (wanted !== undefined) {
+  Deno.test(`every pair of networks is connected (${wanted}, ${wire ?? "no delay"})`, async () => {
+    const needed = ["ip", "nsenter", "nft", "conntrack", "ping", ...wire ? ["gcc"] : []];
+    deepStrictEqual(await installPackages(needed), undefined);
+    const results = await tryCells({
+      cells: parseCells(wanted),
+      sshPort: SSH_PORT,
+      ...(wire === undefined ? {} : { wire }),
+    });
+    const table = formatResults(results);
+    Deno.stdout.writeSync(new TextEncoder().encode(`\n${table}`));
+    const wrong = results.filter((result) => !isAsExpected(result));
+    deepStrictEqual(wrong.map(({ a, b }) => `${a}-${b}`), [], table);
+  });
+}
+
+Deno.test("expectedPath() is the same from both ends", () => {
+  for (const { a, b } of allCells()) {
+    deepStrictEqual(expectedPath({ a, b }, 443), expectedPath({ a: b, b: a }, 443), `${a}-${b}`);
+  }
+});
+
+Deno.test("expectedPath() counts the cells of each kind", () => {
+  const count = (sshPort: number) => {
+    const kinds = allCells().map((cell) => expectedPath(cell, sshPort));
+    return ["udp", "ssh", "relay"].map((kind) => kinds.filter((one) => one === kind).length);
+  };
+  // Of 5 × 5 pairs that have UDP, random-cone (twice) and random-random cannot be punched.
+  deepStrictEqual(count(443), [22, 4, 23]);
+  deepStrictEqual(count(8445), [22, 2, 25]);
+});
+
+Deno.test("parseCells() knows both sets and names what is no cell", () => {
+  deepStrictEqual([parseCells("short").length, parseCells("full").length], [12, 49]);
+  deepStrictEqual(parseCells("cone-random"), [{ a: "cone", b: "random" }]);
+  throws(() => parseCells("cone-rand"), /No cell "cone-rand"/);
+});
