@@ -223,8 +223,11 @@ class RoughWire {
 
 /** Watches a pair of nodes: what was sealed by what, and what became of it. */
 class Watch {
-  /** Receiver indices whose keypair nobody had confirmed when a newer initiation replaced it. */
-  readonly replaced = new Set<number>();
+  /**
+   * Receiver indices of keypairs that went before their time, as the specification has it: nobody
+   * had confirmed it when a newer initiation replaced it, or it was the oldest of five.
+   */
+  readonly displaced = new Set<number>();
   readonly arrived = new Map<Node, Set<number>>();
   readonly problems: string[] = [];
 
@@ -234,8 +237,10 @@ class Watch {
       const act = node.act.bind(node);
       node.act = (actions) => {
         for (const action of actions) {
-          if (action.kind !== "retire" || action.keypair.isConfirmed) continue;
-          this.replaced.add(action.keypair.localIndex);
+          if (action.kind !== "retire") continue;
+          const isSurplus = node.peer(peer).keypairs.length === 4;
+          if (action.keypair.isConfirmed && !isSurplus) continue;
+          this.displaced.add(action.keypair.localIndex);
         }
         act(actions);
       };
@@ -245,7 +250,7 @@ class Watch {
         receive(datagram, from);
         if (!isData(datagram)) return;
         const unknown = node.dropped("unknown-index") + node.dropped("expired-keypair");
-        if (unknown === unknownBefore || this.replaced.has(dataReceiverIndex(datagram))) return;
+        if (unknown === unknownBefore || this.displaced.has(dataReceiverIndex(datagram))) return;
         this.problems.push(`${node.name} cannot open what ${peer.name} sealed`);
       };
     }

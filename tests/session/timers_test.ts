@@ -363,6 +363,26 @@ Deno.test("Ends that go say so, and the other end forgets the session", () => {
   strictEqual(b.keys.size, 0);
 });
 
+Deno.test("A bye that the next handshake overtook ends only what was there before it", () => {
+  const [world, a, b] = session();
+  const stale = b.peer(a).current!;
+  let bye: Uint8Array | undefined;
+  world.wire = (flight) => isData(flight.datagram) ? (bye = flight.datagram, []) : [flight];
+  a.act(a.sessions.stop(world.clock.now()));
+  world.wire = (flight) => [flight];
+  const restarted = a.restarted();
+  restarted.knows(b);
+  restarted.send(b, 3);
+  world.run(50);
+  b.receive(bye!, "a");
+  ok(stale.isRetired);
+  deepStrictEqual(b.left, []);
+  restarted.send(b, 4);
+  b.send(restarted, 5);
+  world.run(50);
+  deepStrictEqual([b.delivered, restarted.delivered], [[1, 3, 4], [5]]);
+});
+
 Deno.test("A tick leaves nothing due behind, whatever was going on", () => {
   const [world, a, b] = session({ limits: lowerLimits({ rekeyAfterMs: 3_000 }) });
   let number = 0;
