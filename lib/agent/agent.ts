@@ -15,6 +15,7 @@
 
 import { type Clock, SYSTEM_CLOCK } from "../base/clock.ts";
 import { logOf } from "../base/log.ts";
+import { VERSION } from "../base/version.ts";
 import { DeviceError } from "../mesh/device_options.ts";
 import { TimestampSource } from "../session/timestamp.ts";
 import type { UdpPath } from "../transport/transport.ts";
@@ -41,7 +42,7 @@ export type { AgentOptions, CoordinatorSide } from "./agent_options.ts";
 /** Control socket in the state folder. */
 export const AGENT_SOCKET = "agent.sock";
 
-const SOFTWARE = "tunnelmesh 0.1.0";
+const SOFTWARE = `tunnelmesh ${VERSION}`;
 const DEFAULT_PING_TIMEOUT_MS = 5_000;
 const MAX_PING_TIMEOUT_MS = 60_000;
 /** How long a node that is live without its coordinator has the thread to itself. */

@@ -15,6 +15,7 @@ import { Poller } from "../../ffi/poller.ts";
 import { openUdpSocket, type UdpLinux } from "../../ffi/udp_linux.ts";
 import { SYSTEM_CLOCK } from "../base/clock.ts";
 import { logOf } from "../base/log.ts";
+import { VERSION } from "../base/version.ts";
 import type { ListenAddress } from "../coordinator/control_listener.ts";
 import {
   Coordinator,
@@ -37,7 +38,7 @@ export const COORDINATOR_SOCKET = "coordinator.sock";
 /** State folder of the member, in the coordinator's. */
 export const MEMBER_FOLDER = "member";
 
-const SOFTWARE = "tunnelmesh 0.1.0";
+const SOFTWARE = `tunnelmesh ${VERSION}`;
 const REGISTRY_FILE = "registry.db";
 const DEFAULT_RANGE = parseIpPrefix("100.64.0.0/10");
 /** An address of the internet; nothing is sent to it, only the way there is looked up. */
