@@ -8,7 +8,7 @@
 import { NatLab, type NatLabOptions, type Side } from "../lab/nat.ts";
 import type { FirewallMode, NatMode } from "../lab/nat_rules.ts";
 import { eventually } from "../lab/processes.ts";
-import { logsOf, Node } from "./mesh.ts";
+import { Node } from "./mesh.ts";
 
 /** A network that a node can be in: how its gateway translates, and what it lets through. */
 export const NETWORKS = {
@@ -192,6 +192,13 @@ async function tryCell(
   const connectedMs = await pinged;
   await traffic.stop();
   return { ...cell, expected, kinds, connectedMs, expectedMs };
+}
+
+/** Everything the nodes wrote, to read beside a failure. */
+function logsOf(nodes: readonly Node[]): string {
+  return nodes.map(({ host, process }) =>
+    `--- ${host.name}\n${process?.stdout ?? ""}${process?.stderr ?? ""}`
+  ).join("\n");
 }
 
 /** Notes a path kind if it is another one than the last. */
