@@ -21,6 +21,7 @@ import type { SessionLimits } from "../session/limits.ts";
 import type { Path } from "../session/path.ts";
 import type { PskRing } from "../session/psk_ring.ts";
 import { Sessions } from "../session/sessions.ts";
+import { JoinedCarrier } from "../transport/joined_carrier.ts";
 import { type DatagramSocket, isUdpPath, type UdpPath } from "../transport/transport.ts";
 import { DATAGRAM_TYPE } from "../wire/datagram.ts";
 import { Candidates } from "./candidates.ts";
@@ -35,11 +36,15 @@ import { isReachable } from "./reachable.ts";
 
 /** Paths that one handshake datagram goes out by. */
 const MAX_PATHS = 16;
+/** How long UDP has before ways are wanted that cost a connection. */
+const WANT_OTHER_WAYS_AFTER_MS = 300;
 
 /** A node of a mesh. */
 export class Device {
   readonly #clock: Clock;
   readonly #socket: DatagramSocket;
+  /** `#socket` and the carriers beside it. */
+  readonly #carrier: JoinedCarrier;
   readonly #sessions: Sessions;
   readonly #plane: DataPlane;
   readonly #options: DeviceOptions;
@@ -57,6 +62,7 @@ export class Device {
     this.#options = options;
     this.#clock = options.clock;
     this.#socket = options.socket;
+    this.#carrier = new JoinedCarrier(options.socket, options.carriers ?? {});
     this.#pings = new Pings(options.clock);
     this.#sessions = new Sessions({
       ...options.session,
@@ -66,7 +72,7 @@ export class Device {
     this.#plane = options.plane?.(events) ?? new PortablePlane({
       clock: options.clock,
       tun: options.tun,
-      socket: options.socket,
+      socket: this.#carrier,
       events,
       limits: options.session.limits,
       ...(options.session.binding && { binding: options.session.binding }),
@@ -208,6 +214,15 @@ export class Device {
     return !this.#isClosed && this.#plane.send(datagram, path);
   }
 
+  /**
+   * A carrier beside UDP found a way to a peer: a handshake under way goes there too. Called by
+   * whoever hears that from the carrier.
+   */
+  pathFound(nodeId: string, path: Path): void {
+    const outstanding = this.#sessions.peer(nodeId)?.outstanding;
+    if (outstanding !== undefined && !this.#isClosed) this.#plane.send(outstanding, path);
+  }
+
   /** Says bye to all peers, ends all sessions and closes TUN and socket. Safe to call twice. */
   async close(): Promise<void> {
     if (!this.#isClosed) {
@@ -295,6 +310,19 @@ export class Device {
     const isSent = bound !== undefined && this.#plane.send(datagram, bound);
     const all = this.#peers.get(nodeId)?.candidates.all() ?? [];
     this.#sendTo(isSent ? all.filter((to) => formatEndpoint(to) !== bound.remote) : all, datagram);
+    for (const other of this.#carrier.pathsTo(nodeId)) {
+      if (other.key !== bound?.key) this.#plane.send(datagram, other);
+    }
+    this.#wantOtherWays(nodeId);
+  }
+
+  /** If the handshake under way is still unanswered after a while, UDP may not get through. */
+  #wantOtherWays(nodeId: string): void {
+    if (this.#options.carriers === undefined) return;
+    this.#clock.schedule(this.#clock.now() + WANT_OTHER_WAYS_AFTER_MS, () => {
+      if (this.#isClosed || this.#sessions.peer(nodeId)?.outstanding === undefined) return;
+      this.#carrier.want(nodeId);
+    });
   }
 
   #sendTo(endpoints: readonly Endpoint[], datagram: Uint8Array): void {

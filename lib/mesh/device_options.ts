@@ -11,6 +11,7 @@ import type { TunDevice } from "../dataplane/tun_device.ts";
 import type { Endpoint, IpAddress } from "../net/endpoint.ts";
 import type { IpPrefix } from "../net/ip_prefix.ts";
 import type { SessionsOptions } from "../session/sessions.ts";
+import type { PeerCarriers } from "../transport/joined_carrier.ts";
 import type { DatagramSocket, UdpPath } from "../transport/transport.ts";
 
 /** What a {@linkcode Device} works with. */
@@ -20,6 +21,8 @@ export interface DeviceOptions {
   readonly tun: TunDevice;
   /** Owned from now on. */
   readonly socket: DatagramSocket;
+  /** Carriers beside UDP, owned from now on. @default none */
+  readonly carriers?: PeerCarriers;
   /** Keys, limits and so on of the session layer. */
   readonly session: Omit<SessionsOptions, "mayHealTo">;
   /** This node's mesh addresses. */
