@@ -34,14 +34,22 @@ export async function compileProgram(): Promise<Compiled> {
   return { ok: false, isBaseMissing, why };
 }
 
+/** A file beside a module that is opened or run by its URL, not imported. */
+const BESIDE = /new URL\(\s*"([^"]+)",\s*import\.meta\.url/g;
+
 /** Files that the program opens at run time: WebAssembly, and modules that run in workers. */
 async function sidecars(folder: string): Promise<string[]> {
-  const found: string[] = [];
-  for await (const entry of Deno.readDir(new URL(folder, root))) {
-    if (entry.isDirectory) found.push(...await sidecars(`${folder}${entry.name}/`));
-    else if (/\.wasm$|_worker\.ts$/.test(entry.name)) found.push(folder + entry.name);
+  const found = new Set<string>();
+  for await (const { name, isDirectory } of Deno.readDir(new URL(folder, root))) {
+    if (isDirectory) { for (const file of await sidecars(`${folder}${name}/`)) found.add(file); }
+    if (!name.endsWith(".ts")) continue;
+    const module = new URL(folder + name, root);
+    for (const [, specifier] of (await Deno.readTextFile(module)).matchAll(BESIDE)) {
+      const file = new URL(specifier!, module);
+      if (/\.(ts|wasm)$/.test(file.pathname)) found.add(file.href.slice(root.href.length));
+    }
   }
-  return found.sort();
+  return [...found].sort();
 }
 
 if (import.meta.main) {
