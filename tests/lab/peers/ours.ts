@@ -56,6 +56,7 @@ export function tunnelmesh(name: string, plane: DataPlaneKind): Racer {
           if (kind !== plane) throw new Error(`it runs on the ${kind} data plane: ${reason}`);
         },
         drops: async () => sum(await dropsOf(a)) + sum(await dropsOf(b)),
+        carried: async () => (await a.peer(b.host.name)).txBytes,
         notes: async () => {
           const { dataPlane } = await a.glance();
           const drops = [a, b].map(async (node) =>

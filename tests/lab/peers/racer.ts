@@ -30,6 +30,8 @@ export interface Running {
   readonly settled?: () => Promise<void>;
   /** Packets that the program itself counts as dropped so far, both ends. */
   readonly drops?: () => Promise<number>;
+  /** Bytes of packets that went from `a` to `b` so far, by the program's own account. */
+  readonly carried?: () => Promise<number>;
   /** What to say of it beside the table. */
   readonly notes?: () => Promise<readonly string[]>;
 }
