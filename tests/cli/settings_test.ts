@@ -21,6 +21,7 @@ Deno.test("agentOptionsOf() lets a flag win over the file, and the file over the
     sshKey: "/file",
     tlsVerify: true,
     mtu: 1280,
+    dataPlane: "portable",
   };
   const fromFile = {
     state: "/var/lib/tunnelmesh",
@@ -32,6 +33,7 @@ Deno.test("agentOptionsOf() lets a flag win over the file, and the file over the
     interfaceName: "file0",
     sshKeyPath: "/file",
     mtu: 1280,
+    dataPlane: "portable",
   };
   deepStrictEqual(await agentOptionsOf({}, config, "environment"), fromFile);
   const flags: JoinFlags = {
@@ -42,6 +44,7 @@ Deno.test("agentOptionsOf() lets a flag win over the file, and the file over the
     udpPort: 0,
     interface: "flag0",
     sshKey: "/flag",
+    dataPlane: "linux",
   };
   deepStrictEqual(await agentOptionsOf(flags, config, "environment"), {
     ...fromFile,
@@ -52,6 +55,7 @@ Deno.test("agentOptionsOf() lets a flag win over the file, and the file over the
     udpPort: 0,
     interfaceName: "flag0",
     sshKeyPath: "/flag",
+    dataPlane: "linux",
   });
   const bare = await agentOptionsOf({}, {}, undefined);
   strictEqual(bare.state, "/var/lib/tunnelmesh");
@@ -107,14 +111,14 @@ Deno.test("join and coordinator have the flags that other programs rely on", () 
     flagsOf(defineJoin),
     [
       ...["--config", "--coordinator", "--interface", "--name", "--ssh-key", "--tls-verify"],
-      ...["--token", "--token-file", "--udp-port", ...common],
+      ...["--data-plane", "--token", "--token-file", "--udp-port", ...common],
     ].sort(),
   );
   deepStrictEqual(
     flagsOf(defineCoordinator),
     [
       ...["--config", "--http", "--listen", "--name", "--no-member", "--range", "--tls-cert"],
-      ...["--tls-key", "--udp-port", ...common],
+      ...["--data-plane", "--tls-key", "--udp-port", ...common],
     ].sort(),
   );
 });
@@ -129,6 +133,7 @@ Deno.test("wrong values of flags are refused before anything starts", async () =
     [defineCoordinator, ["--range", "fd00::/48"]],
     [defineJoin, ["--udp-port", "65536"]],
     [defineJoin, ["--log-level", "all"]],
+    [defineJoin, ["--data-plane", "fast"]],
     [defineJoin, ["unexpected"]],
   ];
   for (const [define, args] of rows) {
