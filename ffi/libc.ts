@@ -44,6 +44,7 @@ const SYMBOLS = {
     nonblocking: true,
   },
   memcpy: { parameters: ["pointer", "pointer", "u32"], result: "void" },
+  clock_gettime: { parameters: ["i32", "pointer"], result: "i32" },
   geteuid: { parameters: [], result: "u32" },
   __errno_location: { parameters: [], result: "pointer" },
 } as const satisfies Deno.ForeignLibraryInterface;

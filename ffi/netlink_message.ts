@@ -20,6 +20,7 @@
 /** Message types. */
 export const RTM = {
   NEWLINK: 16,
+  DELLINK: 17,
   GETLINK: 18,
   NEWADDR: 20,
   DELADDR: 21,
