@@ -13,6 +13,8 @@ const NEEDED: [program: string, package_: string, why: string][] = [
   ["ping", "iputils-ping", "asks across the mesh"],
   ["tcpdump", "tcpdump", "reads the wire"],
   ["ssh-keygen", "openssh-client", "makes and checks SSH keys"],
+  ["sshd", "openssh-server", "is an SSH server of another make"],
+  ["ssh-keyscan", "openssh-client", "shows host keys"],
   ["faketime", "faketime", "starts a process in another time"],
   ["script", "bsdutils", "starts a process on a terminal"],
   ["setpriv", "util-linux", "starts a process without rights"],

@@ -17,18 +17,24 @@ import { SshReader } from "./ssh_wire.ts";
 /** Name of the service: a subsystem, or what stands for the command of an `exec` request. */
 export const SSH_SERVICE = "tunnelmesh";
 
-/** Strong enough, known to OpenSSH, and the fastest first: the first common one is taken. */
+/** Strong enough, known to OpenSSH, and the fastest of `ssh2` first: that is what the client takes. */
 const ALGORITHMS = {
   kex: ["curve25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-nistp256"],
   cipher: [
+    "chacha20-poly1305@openssh.com",
     "aes128-gcm@openssh.com",
     "aes256-gcm@openssh.com",
-    "chacha20-poly1305@openssh.com",
     "aes256-ctr",
   ],
   hmac: ["hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256"],
   compress: ["none"],
 };
+
+/**
+ * What a connection inside another one may use: `ssh2` keeps the nonce of chacha20-poly1305 in a
+ * variable that all connections share, and the outer one would change it while the inner one writes.
+ */
+const NESTED_CIPHERS = ALGORITHMS.cipher.filter((name) => !name.startsWith("chacha20"));
 
 /** Signatures that go with a kind of host key, as the client asks for them. */
 const SIGNATURES_OF: Readonly<Record<string, readonly string[]>> = {
@@ -93,6 +99,8 @@ export interface SshClientOptions {
   readonly user: string;
   /** Private key, OpenSSH text without passphrase. */
   readonly privateKey: string;
+  /** Whether `socket` runs inside another SSH connection of this process. @default {false} */
+  readonly isNested?: boolean;
   /** Binary host keys that the server may prove itself with; none: any will do. */
   readonly hostKeys: readonly Uint8Array[] | undefined;
 }
@@ -138,6 +146,7 @@ export class SshClientConnection {
         readyTimeout: READY_TIMEOUT_MS,
         algorithms: {
           ...ALGORITHMS,
+          ...(options.isNested && { cipher: NESTED_CIPHERS }),
           ...(hostKeys && { serverHostKey: signaturesFor(hostKeys) }),
         },
         hostVerifier: (key) => {

@@ -136,6 +136,11 @@ export class SshTransport {
     return this.#linksOf(nodeId).at(-1)?.path;
   }
 
+  /** Bytes that wait for a connection; `undefined` once it is over. */
+  queuedBytes(path: { readonly key: string }): number | undefined {
+    return this.#links.get(path.key)?.queuedBytes;
+  }
+
   /** Sets where the server of a peer may be; none if it has none. */
   setPeer(nodeId: string, addresses: readonly SshAddress[]): void {
     if (this.#isClosed) return;
@@ -228,13 +233,10 @@ export class SshTransport {
 
   async #serve(socket: Socket): Promise<void> {
     const { clock, hostKey, clientKeyOwner } = this.#options;
-    const forget = () => {
-      this.#strangers.get(socket)?.();
-      this.#strangers.delete(socket);
-    };
-    socket.once("close", forget);
+    socket.once("close", () => this.#forgetStranger(socket));
     if (this.#strangers.size >= MAX_STRANGERS) {
       const [oldest] = this.#strangers.keys();
+      this.#forgetStranger(oldest!);
       oldest!.destroy();
     }
     const until = clock.now() + LOGIN_GRACE_MS;
@@ -242,10 +244,15 @@ export class SshTransport {
     const { remoteAddress = "", remotePort = 0 } = socket;
     const isClientKey = (key: Uint8Array) => clientKeyOwner(key) !== undefined;
     const served = await serveSsh(socket, { hostKey, isClientKey });
-    forget();
+    this.#forgetStranger(socket);
     if (served === undefined) return;
     const host = remoteAddress.replace(/^::ffff:(?=\d+\.)/, "");
     this.adopt(served.stream, served.clientKey, formatHostAndPort(host, remotePort));
+  }
+
+  #forgetStranger(socket: Socket): void {
+    this.#strangers.get(socket)?.();
+    this.#strangers.delete(socket);
   }
 
   #add(made: {

@@ -69,7 +69,14 @@ export async function dialSsh(options: SshDialOptions): Promise<SshDialed> {
     const socket = await openSocket(address, jump, signal);
     closeOn(signal, socket);
     const { user } = address;
-    const connection = await SshClientConnection.open({ socket, user, privateKey, hostKeys });
+    const isNested = jump !== undefined;
+    const connection = await SshClientConnection.open({
+      socket,
+      user,
+      privateKey,
+      hostKeys,
+      isNested,
+    });
     return { stream: await connection.openService(), hostKey: connection.hostKey };
   } catch (error) {
     giveUp(); // the jump host's connection too

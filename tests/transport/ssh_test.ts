@@ -5,8 +5,10 @@
  */
 
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import { connect } from "node:net";
 import type { SshTransport } from "../../lib/transport/ssh.ts";
-import { SshConnectionError } from "../../lib/crypto/ssh_transport.ts";
+import { SshClientConnection, SshConnectionError } from "../../lib/crypto/ssh_transport.ts";
+import { FakeClock } from "../fakes/clock.ts";
 import { testPeerCarrier } from "./carrier_contract.ts";
 import { addressOf, openTransport, testKey, testNode, TestRoster, until } from "./ssh_mesh.ts";
 
@@ -190,6 +192,105 @@ Deno.test("SshTransport.removePeer() ends the connections of a peer, whoever mad
     a.removePeer(nodeB.nodeId);
     a.want(nodeB.nodeId);
     strictEqual(a.pathTo(nodeB.nodeId), undefined);
+  } finally {
+    await closeAll(a, b);
+  }
+});
+
+Deno.test("SshTransport bounds what waits for a receiver that does not read, and counts the rest", async () => {
+  const [nodeA, nodeB] = [testNode("a"), testNode("b")];
+  const roster = new TestRoster(nodeA, nodeB);
+  const maxQueuedBytes = 200_000;
+  const a = await openTransport(nodeA, roster, { maxQueuedBytes });
+  try {
+    // B is a client that never takes what the channel's window lets through.
+    const socket = connect({ host: "127.0.0.1", port: a.port! });
+    const connection = await SshClientConnection.open({
+      socket,
+      user: "b",
+      privateKey: nodeB.clientKey.privateText,
+      hostKeys: [nodeA.hostKey.publicKey],
+    });
+    const stream = await connection.openService();
+    socket.pause();
+    await until(() => a.pathTo(nodeB.nodeId) !== undefined);
+    const path = a.pathTo(nodeB.nodeId)!;
+    const datagram = new Uint8Array(1_400);
+    let taken = 0;
+    for (let turn = 0; turn < 400; turn++) {
+      for (let i = 0; i < 64; i++) if (a.send(datagram, path)) taken += datagram.length;
+      strictEqual(a.queuedBytes(path)! <= maxQueuedBytes + 2 * 65_536, true);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    ok(a.drops.queueFull > 1_000, `${a.drops.queueFull} dropped`);
+    ok(taken < 16_000_000, `${taken} bytes taken, of 36 MB, by queue, window and system`);
+    strictEqual(a.drops.noConnection, 0);
+    stream.close();
+    await until(() => a.pathTo(nodeB.nodeId) === undefined);
+  } finally {
+    await a.close();
+  }
+});
+
+Deno.test("SshTransport ends a connection whose stream is no sequence of datagrams", async () => {
+  const [nodeA, nodeB] = [testNode("a"), testNode("b")];
+  const a = await openTransport(nodeA, new TestRoster(nodeA, nodeB));
+  try {
+    const connection = await SshClientConnection.open({
+      socket: connect({ host: "127.0.0.1", port: a.port! }),
+      user: "b",
+      privateKey: nodeB.clientKey.privateText,
+      hostKeys: [nodeA.hostKey.publicKey],
+    });
+    const stream = await connection.openService();
+    let isClosed = false;
+    stream.start({ data: () => {}, closed: () => isClosed = true });
+    await until(() => a.pathTo(nodeB.nodeId) !== undefined);
+    stream.write(Uint8Array.of(1, 0, 7, 0, 0, 1, 0, 8), () => {});
+    await until(() => isClosed);
+    strictEqual(a.pathTo(nodeB.nodeId), undefined);
+  } finally {
+    await a.close();
+  }
+});
+
+Deno.test("SshTransport lets strangers have few sockets, and the latest of them a chance", async () => {
+  const [nodeA, nodeB] = [testNode("a"), testNode("b")];
+  const roster = new TestRoster(nodeA, nodeB);
+  const a = await openTransport(nodeA, roster);
+  const b = await openTransport(nodeB, roster, { listen: undefined });
+  const strangers = Array.from(
+    { length: 80 },
+    () => connect({ host: "127.0.0.1", port: a.port! }).on("error", () => {}).resume(),
+  );
+  try {
+    await until(() => strangers.filter((socket) => socket.destroyed).length >= 16);
+    b.setPeer(nodeA.nodeId, [addressOf(a)]);
+    b.want(nodeA.nodeId);
+    await until(() => a.pathTo(nodeB.nodeId) !== undefined);
+  } finally {
+    for (const socket of strangers) socket.destroy();
+    await closeAll(a, b);
+  }
+});
+
+Deno.test("SshTransport closes what has been idle for long", async () => {
+  const [nodeA, nodeB] = [testNode("a"), testNode("b")];
+  const roster = new TestRoster(nodeA, nodeB);
+  const clock = new FakeClock();
+  const b = await openTransport(nodeB, roster);
+  const a = await openTransport(nodeA, roster, { listen: undefined, clock });
+  try {
+    a.setPeer(nodeB.nodeId, [addressOf(b)]);
+    a.want(nodeB.nodeId);
+    await until(() => a.pathTo(nodeB.nodeId) !== undefined);
+    clock.advance(200_000);
+    a.send(Uint8Array.of(1), a.pathTo(nodeB.nodeId)!);
+    clock.advance(290_000);
+    ok(a.pathTo(nodeB.nodeId) !== undefined, "it carried something since");
+    clock.advance(30_000);
+    strictEqual(a.pathTo(nodeB.nodeId), undefined);
+    await until(() => b.pathTo(nodeA.nodeId) === undefined);
   } finally {
     await closeAll(a, b);
   }
