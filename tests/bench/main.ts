@@ -27,12 +27,17 @@ for (const name of chosen) {
   }
   say(`\n== ${name}`);
   const file = decodeURIComponent(new URL(`${name}_bench.ts`, folder).pathname);
-  const { code } = await new Deno.Command(Deno.execPath(), {
+  const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", file, ...flags],
     env: { NO_COLOR: "1" },
     stdout: "inherit",
     stderr: "inherit",
-  }).output();
+  }).spawn();
+  // It has namespaces and processes to take down.
+  const end = () => child.kill("SIGTERM");
+  Deno.addSignalListener("SIGTERM", end);
+  const { code } = await child.status;
+  Deno.removeSignalListener("SIGTERM", end);
   if (code !== 0) {
     hasFailed = true;
     say(`== ${name} failed (${code})`);

@@ -19,7 +19,9 @@
 import { Background, eventually, type Finished, must, run, type RunOptions } from "./processes.ts";
 
 /** Prefix of the names of all namespaces that are made here. */
-const PREFIX = "tunnelmesh-";
+export const PREFIX = "tunnelmesh-";
+/** What they look like: process id, number, host. */
+const NAME = new RegExp(`^(${PREFIX}(\\d+)-\\d+-\\S+)`);
 
 let labs = 0;
 
@@ -158,7 +160,7 @@ export async function removeNamespace(namespace: string): Promise<void> {
 export async function sweep(): Promise<void> {
   if (labs > 0) return;
   for (const line of (await run(["ip", "netns", "list"])).stdout.split("\n")) {
-    const [, namespace, pid] = /^(tunnelmesh-(\d+)-\d+-\S+)/.exec(line) ?? [];
+    const [, namespace, pid] = NAME.exec(line) ?? [];
     if (namespace === undefined || await isAlive(Number(pid))) continue;
     await removeNamespace(namespace);
   }

@@ -4,20 +4,32 @@
  * the path between the two stays one cable.
  *
  * ```
- *    tm-PID-N-race-a                      tm-PID-N-race-b
+ *    tunnelmesh-PID-N-race-a              tunnelmesh-PID-N-race-b
  *      e0 10.100.0.1/24 ───── veth ─────── e0 10.100.0.2/24
- *      c0 10.100.0.1/32 ── veth ── e0 10.100.9.2/32   tm-PID-N-race-c, only if asked for
+ *      c0 10.100.0.1/32 ── veth ── e0 10.100.9.2/32   …-race-c, only if asked for
  * ```
  *
  * @module
  */
 
-import { Host, removeNamespace, sweep } from "../namespaces.ts";
+import { Host, PREFIX, removeNamespace, sweep } from "../namespaces.ts";
 import { must } from "../processes.ts";
 
 const CONTROL_ADDRESS = "10.100.9.2";
 
 let pairs = 0;
+
+/** Pairs to be taken down when this process is told to end. */
+const open = new Set<Pair>();
+
+function endWithSignals(): void {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(signal, async () => {
+      await Promise.all([...open].map((pair) => pair[Symbol.asyncDispose]()));
+      Deno.exit(130);
+    });
+  }
+}
 
 /** The network of one race; `await using` it. */
 export class Pair implements AsyncDisposable {
@@ -29,13 +41,17 @@ export class Pair implements AsyncDisposable {
     /** Folder for the race's files, removed with it; open to its owner only. */
     readonly folder: string,
   ) {
-    this.#prefix = `tm-${Deno.pid}-${pairs++}-race`;
+    this.#prefix = `${PREFIX}${Deno.pid}-${pairs++}-race`;
   }
 
   /** Makes both hosts. @throws {Error} If namespaces cannot be made here. */
   static async create(): Promise<Pair> {
-    if (pairs === 0) await sweep();
+    if (pairs === 0) {
+      await sweep();
+      endWithSignals();
+    }
     const pair = new Pair(await Deno.makeTempDir({ prefix: "tunnelmesh-race-" }));
+    open.add(pair);
     try {
       const a = await pair.#addHost("a", "10.100.0.1");
       const b = await pair.#addHost("b", "10.100.0.2");
@@ -79,6 +95,7 @@ export class Pair implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    open.delete(this);
     const processes = this.#hosts.flatMap((host) => host.processes);
     await Promise.all(processes.map((process) => process.stop()));
     for (const host of this.#hosts) await removeNamespace(host.namespace);
