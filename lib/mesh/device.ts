@@ -17,6 +17,7 @@ import { type Endpoint, formatEndpoint, type IpAddress } from "../net/endpoint.t
 import { equalPrefixes, type IpPrefix } from "../net/ip_prefix.ts";
 import { AllowedIps } from "../route/allowed_ips.ts";
 import type { Action } from "../session/actions.ts";
+import type { Keypair } from "../session/keypair.ts";
 import type { SessionLimits } from "../session/limits.ts";
 import type { Path } from "../session/path.ts";
 import type { PskRing } from "../session/psk_ring.ts";
@@ -30,14 +31,22 @@ import {
   type DeviceOptions,
   type DevicePeer,
   type PeerStatus,
+  type Underlay,
 } from "./device_options.ts";
+import { NO_SWITCHES, PathSeeker, type SeekerHost } from "./path_seeker.ts";
+import { whyNotDirect } from "./path_selection.ts";
 import { Pings } from "./pings.ts";
 import { isReachable } from "./reachable.ts";
 
-/** Paths that one handshake datagram goes out by. */
-const MAX_PATHS = 16;
-/** How long UDP has before ways are wanted that cost a connection. */
-const WANT_OTHER_WAYS_AFTER_MS = 300;
+/** UDP endpoints that one handshake datagram goes out to. */
+const MAX_ENDPOINTS = 16;
+
+/** A peer, and what is known of the ways to it. */
+interface Peer {
+  spec: DevicePeer;
+  readonly candidates: Candidates;
+  readonly seeker: PathSeeker;
+}
 
 /** A node of a mesh. */
 export class Device {
@@ -48,11 +57,12 @@ export class Device {
   readonly #sessions: Sessions;
   readonly #plane: DataPlane;
   readonly #options: DeviceOptions;
-  readonly #peers = new Map<string, { spec: DevicePeer; readonly candidates: Candidates }>();
+  readonly #peers = new Map<string, Peer>();
   readonly #pings: Pings;
   readonly #drops = newDropCounts();
-  /** Peers that the data plane wants a session with, found out while actions are carried out. */
-  readonly #wanted: string[] = [];
+  /** What came up while actions are carried out. */
+  readonly #later: (() => Action[])[] = [];
+  #underlay: Underlay = { nat: "unknown" };
   #isActing = false;
   #timer: { readonly at: number; readonly cancel: () => void } | undefined;
   #isClosed = false;
@@ -66,7 +76,7 @@ export class Device {
     this.#pings = new Pings(options.clock);
     this.#sessions = new Sessions({
       ...options.session,
-      mayHealTo: (path) => isUdpPath(path) && this.#isReachable(path.endpoint),
+      mayHealTo: (path) => !isUdpPath(path) || this.#isReachable(path.endpoint),
     });
     const events = this.#events();
     this.#plane = options.plane?.(events) ?? new PortablePlane({
@@ -148,18 +158,21 @@ export class Device {
       else this.#plane.setPeer(nodeId, known.spec.allowedIps);
       throw error;
     }
-    const peer = known ?? { spec, candidates: new Candidates() };
+    const seeker = known?.seeker ?? new PathSeeker(this.#seekerHost(nodeId));
+    const peer = known ?? { spec, candidates: new Candidates(), seeker };
     peer.spec = spec;
     this.#peers.set(nodeId, peer);
     const fresh = peer.candidates.name(spec.candidates.filter((to) => this.#isReachable(to)));
-    const outstanding = this.#sessions.peer(nodeId)?.outstanding;
-    if (outstanding !== undefined) this.#sendTo(fresh, outstanding);
+    if (fresh.length > 0) seeker.found(fresh.map((endpoint) => this.#socket.path(endpoint)));
     this.#arm();
   }
 
   /** Removes a peer: its sessions end at once in both directions. An unknown one is fine. */
   removePeer(nodeId: string): void {
-    if (!this.#peers.delete(nodeId)) return;
+    const peer = this.#peers.get(nodeId);
+    if (peer === undefined) return;
+    this.#peers.delete(nodeId);
+    peer.seeker.lost();
     const actions = this.#sessions.removePeer(nodeId);
     this.#plane.removePeer(nodeId);
     this.#act(actions);
@@ -169,10 +182,20 @@ export class Device {
 
   /** Starts a fresh handshake with each peer that has a session: this node's addresses changed. */
   renewSessions(): void {
-    for (const nodeId of this.#peers.keys()) {
-      if (this.#sessions.peer(nodeId)?.current === undefined) continue;
-      this.#act(this.#sessions.renew(nodeId, this.#clock.now()));
+    for (const [nodeId, { seeker }] of this.#peers) {
+      const session = this.#sessions.peer(nodeId);
+      if (session?.current !== undefined || session?.outstanding !== undefined) seeker.moved();
     }
+  }
+
+  /** Sets what is known of the network that this node is in. */
+  setUnderlay(underlay: Underlay): void {
+    this.#underlay = underlay;
+  }
+
+  /** The coordinator says that a peer wants to be reached: this node seeks it, too. */
+  peerWants(nodeId: string): void {
+    if (!this.#isClosed) this.#peers.get(nodeId)?.seeker.peerWants();
   }
 
   /**
@@ -215,12 +238,17 @@ export class Device {
   }
 
   /**
-   * A carrier beside UDP found a way to a peer: a handshake under way goes there too. Called by
-   * whoever hears that from the carrier.
+   * A carrier beside UDP found a way to a peer: a handshake under way goes there too, and a session
+   * that has a worse one moves there. Called by whoever hears that from the carrier.
    */
   pathFound(nodeId: string, path: Path): void {
-    const outstanding = this.#sessions.peer(nodeId)?.outstanding;
-    if (outstanding !== undefined && !this.#isClosed) this.#plane.send(outstanding, path);
+    if (!this.#isClosed) this.#peers.get(nodeId)?.seeker.found([path]);
+  }
+
+  /** A carrier beside UDP lost a way: sessions bound to it look for others at once. */
+  pathLost(nodeId: string, path: Path): void {
+    if (this.#isClosed || this.#sessions.peer(nodeId)?.current?.path?.key !== path.key) return;
+    this.#act(this.#sessions.renew(nodeId, this.#clock.now()));
   }
 
   /** Says bye to all peers, ends all sessions and closes TUN and socket. Safe to call twice. */
@@ -255,8 +283,13 @@ export class Device {
   }
 
   #want(nodeId: string): void {
-    if (this.#isActing) this.#wanted.push(nodeId);
-    else this.#act(this.#sessions.initiate(nodeId, this.#clock.now()));
+    this.#do(() => this.#sessions.initiate(nodeId, this.#clock.now()));
+  }
+
+  /** Calls into the session layer, after the actions that are being carried out. */
+  #do(call: () => Action[]): void {
+    if (this.#isActing) this.#later.push(call);
+    else if (!this.#isClosed) this.#act(call());
   }
 
   /** Carries out actions in order, then what came up meanwhile. */
@@ -265,21 +298,19 @@ export class Device {
     this.#isActing = true;
     for (const action of actions) this.#carryOut(action);
     this.#isActing = false;
-    const next = this.#wanted.shift();
-    if (next !== undefined) this.#act(this.#sessions.initiate(next, this.#clock.now()));
+    const next = this.#later.shift();
+    if (next !== undefined) this.#act(next());
     this.#arm();
   }
 
   #carryOut(action: Action): void {
     switch (action.kind) {
       case "send":
-        return this.#send(action.peer, action.datagram, action.path);
+        return this.#send(action);
       case "install":
-        return this.#plane.install(action.keypair);
+        return this.#install(action.keypair);
       case "use":
-        this.#learn(action.keypair.peer, action.keypair.path);
-        this.#plane.use(action.keypair);
-        return this.#options.onPeerChange?.(action.keypair.peer);
+        return this.#use(action.keypair);
       case "retire":
         return this.#plane.retire(action.keypair);
       case "seal": {
@@ -289,9 +320,15 @@ export class Device {
       }
       case "echoed":
         return this.#pings.answer(action.peer, action.rttMs);
+      case "proven":
+        return this.#peers.get(action.peer)?.seeker.proven(action.path);
+      case "reported":
+        return this.#peers.get(action.peer)?.seeker.reported(action.body);
       case "left":
+        this.#peers.get(action.peer)?.seeker.lost();
         return this.#options.onPeerChange?.(action.peer);
       case "gave-up":
+        this.#peers.get(action.peer)?.seeker.lost();
         this.#plane.dropQueue(action.peer);
         return this.#options.onPeerChange?.(action.peer);
       case "drop":
@@ -300,40 +337,70 @@ export class Device {
   }
 
   /** Sends a handshake datagram by one path, or wherever the peer may be. */
-  #send(nodeId: string, datagram: Uint8Array, path: Path | undefined): void {
-    if (path !== undefined) {
-      if (!this.#plane.send(datagram, path)) this.#drops["send-failed"]++;
-      return;
+  #send({ peer, datagram, path, over }: Extract<Action, { kind: "send" }>): void {
+    const seeker = this.#peers.get(peer)?.seeker;
+    if (path === undefined) seeker?.initiate(datagram, over);
+    else if (datagram[0] === DATAGRAM_TYPE.initiation) seeker?.initiateBy(path, datagram);
+    else if (!this.#plane.send(datagram, path)) this.#drops["send-failed"]++;
+  }
+
+  #install(keypair: Keypair): void {
+    this.#plane.install(keypair);
+    const [path] = keypair.unconfirmedPaths;
+    if (path !== undefined) this.#peers.get(keypair.peer)?.seeker.answered(path);
+  }
+
+  #use(keypair: Keypair): void {
+    const { peer: nodeId, path, isInitiator } = keypair;
+    const peer = this.#peers.get(nodeId);
+    if (path !== undefined && isUdpPath(path) && this.#isReachable(path.endpoint)) {
+      peer?.candidates.learn(path.endpoint);
     }
+    this.#plane.use(keypair);
+    if (path !== undefined) peer?.seeker.used(path, isInitiator);
+    this.#options.onPeerChange?.(nodeId);
+  }
+
+  /** What the search for paths to one peer works with. */
+  #seekerHost(nodeId: string): SeekerHost {
+    const session = () => this.#sessions.peer(nodeId);
+    return {
+      clock: this.#clock,
+      hasOthers: this.#options.carriers !== undefined,
+      ways: () => this.#waysTo(nodeId),
+      bound: () => session()?.current?.path,
+      isOutstanding: (datagram) => session()?.outstanding === datagram,
+      unheardSince: () => unheardSince(session()?.keypairs ?? []),
+      usedAt: () => lastUseOf(session()?.keypairs ?? []),
+      send: (datagram, path) => this.#sendInitiation(datagram, path),
+      renew: (over) => this.#do(() => this.#sessions.renew(nodeId, this.#clock.now(), over)),
+      report: (body) => this.#do(() => this.#sessions.report(nodeId, body, this.#clock.now())),
+      askCoordinator: () => this.#options.onWant?.(nodeId),
+      wantOthers: () => this.#carrier.want(nodeId),
+    };
+  }
+
+  /** Ways to a peer: the bound path, then wherever else it may be. */
+  #waysTo(nodeId: string): Path[] {
     const bound = this.#sessions.peer(nodeId)?.current?.path;
-    // The own address of the bound path may be gone; then the system's choice goes there too.
-    const isSent = bound !== undefined && this.#plane.send(datagram, bound);
-    const all = this.#peers.get(nodeId)?.candidates.all() ?? [];
-    this.#sendTo(isSent ? all.filter((to) => formatEndpoint(to) !== bound.remote) : all, datagram);
-    for (const other of this.#carrier.pathsTo(nodeId)) {
-      if (other.key !== bound?.key) this.#plane.send(datagram, other);
+    const isBoundByUdp = bound !== undefined && isUdpPath(bound);
+    const ways: Path[] = isBoundByUdp ? [bound] : [];
+    const endpoints = this.#peers.get(nodeId)?.candidates.all() ?? [];
+    for (const endpoint of endpoints.slice(0, MAX_ENDPOINTS)) {
+      const way = this.#socket.path(endpoint);
+      if (!isBoundByUdp || way.remote !== bound.remote) ways.push(way);
     }
-    this.#wantOtherWays(nodeId);
+    return [...ways, ...this.#carrier.pathsTo(nodeId)];
   }
 
-  /** If the handshake under way is still unanswered after a while, UDP may not get through. */
-  #wantOtherWays(nodeId: string): void {
-    if (this.#options.carriers === undefined) return;
-    this.#clock.schedule(this.#clock.now() + WANT_OTHER_WAYS_AFTER_MS, () => {
-      if (this.#isClosed || this.#sessions.peer(nodeId)?.outstanding === undefined) return;
-      this.#carrier.want(nodeId);
-    });
-  }
-
-  #sendTo(endpoints: readonly Endpoint[], datagram: Uint8Array): void {
-    for (const endpoint of endpoints.slice(0, MAX_PATHS)) {
-      if (!this.#plane.send(datagram, this.#socket.path(endpoint))) this.#drops["send-failed"]++;
-    }
-  }
-
-  #learn(nodeId: string, path: Path | undefined): void {
-    if (path === undefined || !isUdpPath(path) || !this.#isReachable(path.endpoint)) return;
-    this.#peers.get(nodeId)?.candidates.learn(path.endpoint);
+  #sendInitiation(datagram: Uint8Array, path: Path): boolean {
+    if (this.#isClosed) return false;
+    if (this.#plane.send(datagram, path)) return true;
+    // The own address of the path may be gone; then the system's choice goes there.
+    const isSent = isUdpPath(path) && path.local !== undefined &&
+      this.#plane.send(datagram, this.#socket.path(path.endpoint));
+    if (!isSent) this.#drops["send-failed"]++;
+    return isSent;
   }
 
   #isReachable(endpoint: Endpoint): boolean {
@@ -360,18 +427,51 @@ export class Device {
   #statusOf(nodeId: string): PeerStatus {
     const session = this.#sessions.peer(nodeId);
     const path = session?.current?.path;
+    const peer = this.#peers.get(nodeId);
     return {
       ...this.#plane.traffic(nodeId),
       nodeId,
       path: path && { kind: path.kind, remote: path.remote },
+      why: this.#whyNotDirect(nodeId, path),
+      switches: peer?.seeker.switches ?? NO_SWITCHES,
       rttMs: session?.rttMs,
       lastHandshakeAt: session?.lastHandshakeAt,
       handshakes: session?.handshakes ?? 0,
       isSilent: session?.isSilent ?? false,
       queued: this.#plane.queued(nodeId),
-      candidates: this.#peers.get(nodeId)?.candidates.all().map(formatEndpoint) ?? [],
+      candidates: peer?.candidates.all().map(formatEndpoint) ?? [],
     };
   }
+
+  #whyNotDirect(nodeId: string, path: Path | undefined): string | undefined {
+    const peer = this.#peers.get(nodeId);
+    const soughtForMs = peer?.seeker.soughtForMs;
+    if (peer === undefined || path?.kind === "udp") return undefined;
+    if (path === undefined && soughtForMs === undefined) return undefined;
+    return whyNotDirect({
+      candidates: peer.candidates.all().length,
+      isUdpOpen: this.#underlay.isUdpOpen,
+      ownNat: this.#underlay.nat,
+      peerNat: peer.spec.nat ?? "unknown",
+      soughtForMs,
+    });
+  }
+}
+
+/** When the last of those was made that are our own and were not heard of. */
+function unheardSince(keypairs: readonly Keypair[]): number {
+  const unheard = keypairs.filter(({ isInitiator, activity }) =>
+    isInitiator && activity.receivedAt === -Infinity
+  );
+  return Math.max(-Infinity, ...unheard.map(({ createdAt }) => createdAt));
+}
+
+/** When a packet last passed by any of these keypairs. */
+function lastUseOf(keypairs: readonly Keypair[]): number {
+  const moments = keypairs.map(({ activity }) =>
+    Math.max(activity.payloadSentAt, activity.payloadReceivedAt)
+  );
+  return Math.max(-Infinity, ...moments);
 }
 
 function hasEqualPrefixes(a: { allowedIps: readonly IpPrefix[] }, b: typeof a): boolean {

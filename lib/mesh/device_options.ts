@@ -13,6 +13,8 @@ import type { IpPrefix } from "../net/ip_prefix.ts";
 import type { SessionsOptions } from "../session/sessions.ts";
 import type { PeerCarriers } from "../transport/joined_carrier.ts";
 import type { DatagramSocket, UdpPath } from "../transport/transport.ts";
+import type { PathSwitches } from "./path_seeker.ts";
+import type { NatMapping } from "./path_selection.ts";
 
 /** What a {@linkcode Device} works with. */
 export interface DeviceOptions {
@@ -45,10 +47,22 @@ export interface DeviceOptions {
   readonly plane?: (events: DataPlaneEvents) => DataPlane;
   /** A discovery datagram (type 6) came; borrowed until return. */
   readonly onDiscovery?: (datagram: Uint8Array, path: UdpPath) => void;
+  /**
+   * A peer is sought: the coordinator may tell it, so that it opens its NAT from inside at the same
+   * time; then its device gets `peerWants`.
+   */
+  readonly onWant?: (nodeId: string) => void;
   /** A peer got its first session, another path, or none; for whoever shows or logs it. */
   readonly onPeerChange?: (nodeId: string) => void;
   /** TUN or socket broke: close the device. */
   readonly onFailed?: (error: Error) => void;
+}
+
+/** What is known of the network that a node is in. */
+export interface Underlay {
+  /** Whether anything comes back by UDP; `undefined`: not known. */
+  readonly isUdpOpen?: boolean | undefined;
+  readonly nat: NatMapping;
 }
 
 /** A peer as the roster has it. */
@@ -63,6 +77,8 @@ export interface DevicePeer {
   readonly candidates: readonly Endpoint[];
   /** Whether a NAT on the way needs an empty datagram now and then. @default {false} */
   readonly persistentKeepalive?: boolean;
+  /** How its NAT maps, for whoever reads why there is no direct path. @default {"unknown"} */
+  readonly nat?: NatMapping;
 }
 
 /** How things stand with one peer. Instants are on the scale of `Clock.now`. */
@@ -70,6 +86,10 @@ export interface PeerStatus extends PeerTraffic {
   readonly nodeId: string;
   /** How it is reached; `undefined` without a session. */
   readonly path: { readonly kind: "udp" | "ssh" | "relay"; readonly remote: string } | undefined;
+  /** Why that is no direct path; `undefined` if it is one, or nobody wanted one. */
+  readonly why: string | undefined;
+  /** How often the path changed. */
+  readonly switches: PathSwitches;
   /** Round trip of the last echo answered, smoothed. */
   readonly rttMs: number | undefined;
   readonly lastHandshakeAt: number | undefined;

@@ -9,12 +9,17 @@ import type { Path } from "./path.ts";
 
 /** What the caller has to do after feeding the session layer, in this order. */
 export type Action =
-  /** Send a handshake datagram; without a path, over every candidate path of that peer. */
+  /**
+   * Send a handshake datagram; without a path, over every candidate path of that peer, or over those
+   * alone that are better than the bound one. An initiation may be repeated while its answer could
+   * still come.
+   */
   | {
     readonly kind: "send";
     readonly peer: string;
     readonly datagram: Uint8Array;
     readonly path?: Path;
+    readonly over?: "better";
   }
   /** Open what arrives for this keypair from here on. */
   | { readonly kind: "install"; readonly keypair: Keypair }
@@ -35,6 +40,13 @@ export type Action =
   }
   /** The peer answered an echo: tell whoever asked for it (`ping`). */
   | { readonly kind: "echoed"; readonly peer: string; readonly rttMs: number; readonly path: Path }
+  /**
+   * The response that completed the last own handshake came once more, by another path: that one
+   * works both ways. If it is better, `Sessions.renew` over it alone moves the session there.
+   */
+  | { readonly kind: "proven"; readonly peer: string; readonly path: Path }
+  /** The peer reports about paths (lib/wire/inner_control.ts); the body is borrowed. */
+  | { readonly kind: "reported"; readonly peer: string; readonly body: Uint8Array }
   /** The peer said that it is going; its keypairs were retired by the actions before this one. */
   | { readonly kind: "left"; readonly peer: string }
   /** No handshake was answered for 90 s: packets queued for that peer are dropped. */

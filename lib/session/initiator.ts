@@ -23,7 +23,7 @@ import {
   writeInitiation,
 } from "./handshake_messages.ts";
 import type { Slot } from "./keypair_slots.ts";
-import type { SessionLimits } from "./limits.ts";
+import { SEEK_MS, type SessionLimits } from "./limits.ts";
 import type { Path } from "./path.ts";
 import { retryWaitMs } from "./timers.ts";
 import type { TimestampSource } from "./timestamp.ts";
@@ -41,9 +41,12 @@ export interface Want {
   readonly wantedAt: number;
   /** Keypairs from this ordinal on serve the same want. */
   readonly servedFrom: number;
-  /** Over this path alone; `undefined`: over all. */
-  path: Path | undefined;
+  /** Over this path alone, or over those better than the bound one; `undefined`: over all. */
+  over: Over | undefined;
 }
+
+/** Where an initiation goes that does not go everywhere. */
+export type Over = Path | "better";
 
 /** An initiation that waits for its response. */
 export interface Outstanding extends Want {
@@ -112,7 +115,7 @@ export class Initiator {
     if (last === undefined) return undefined;
     if (now - last.wantedAt < this.#context.limits.giveUpAfterMs) {
       const { wantedAt, servedFrom } = last;
-      return this.#start({ wantedAt, servedFrom, path: undefined }, last.attempt + 1, now);
+      return this.#start({ wantedAt, servedFrom, over: undefined }, last.attempt + 1, now);
     }
     this.abandon();
     return undefined;
@@ -136,7 +139,7 @@ export class Initiator {
     this.#outstanding = undefined;
   }
 
-  #start({ wantedAt, servedFrom, path }: Want, attempt: number, now: number): Outstanding {
+  #start({ wantedAt, servedFrom, over }: Want, attempt: number, now: number): Outstanding {
     this.abandon();
     const localIndex = this.#indices.allocate();
     const initiation = writeInitiation(this.#context, this.#to, {
@@ -149,10 +152,10 @@ export class Initiator {
       ...initiation,
       wantedAt,
       servedFrom,
-      path,
+      over,
       attempt,
       localIndex,
-      retryAt: now + retryWaitMs(attempt, chance),
+      retryAt: now + (over === "better" ? SEEK_MS : retryWaitMs(attempt, chance)),
       crossedBy: undefined,
     };
     return this.#outstanding;

@@ -85,6 +85,8 @@ function requireOrder(limits: SessionLimits, names: (keyof SessionLimits)[]): vo
 export const RETRY_WAITS_MS: readonly number[] = [1_000, 2_000, 4_000, 5_000];
 /** Most that jitter adds to such a wait, so that two ends do not stay in step. */
 export const RETRY_JITTER_MS = 333;
+/** How long an initiation that seeks a better path is repeated and waited for. */
+export const SEEK_MS = 3_000;
 /** How long a repeated initiation gets the same response again (§4, 2a). */
 export const REPEAT_ANSWER_MS = 5_000;
 /** Keypairs per peer, unconfirmed ones included. */

@@ -32,6 +32,7 @@ import { Answers } from "./answers.ts";
 import { readInitiation } from "./handshake_messages.ts";
 import { HealLimit } from "./heal_limit.ts";
 import { IndexTable } from "./index_table.ts";
+import type { Over } from "./initiator.ts";
 import { type Keypair, retireKeypair } from "./keypair.ts";
 import type { SessionLimits } from "./limits.ts";
 import { mac1Key, verifyMac1 } from "./mac.ts";
@@ -143,10 +144,16 @@ export class Sessions {
    * Starts a handshake whatever there is, in place of one under way: a better path appeared, or the
    * own address changed.
    *
-   * @param path Over this path alone; left out: over every candidate.
+   * @param over Over this path alone, or over all that are better than the bound one: unanswered,
+   * it is given up quietly then if the session still serves. Left out: over every candidate.
    */
-  renew(nodeId: string, now: number, path?: Path): Action[] {
-    return this.#with(nodeId, (tunnel, out) => tunnel.handshake(now, out, path));
+  renew(nodeId: string, now: number, over?: Over): Action[] {
+    return this.#with(nodeId, (tunnel, out) => tunnel.handshake(now, out, over));
+  }
+
+  /** Sends a peer a path report, if there is a session; `body` is copied. */
+  report(nodeId: string, body: Uint8Array, now: number): Action[] {
+    return this.#with(nodeId, (tunnel, out) => tunnel.report(body, now, out));
   }
 
   /**
@@ -224,7 +231,7 @@ export class Sessions {
       case "unknown":
         return dropped("unknown-control-kind");
       case "path-report":
-        return [];
+        return [{ kind: "reported", peer: tunnel.nodeId, body: control.body }];
       case "echo": {
         // "Every echo is answered at once, on the keypair it came by."
         const reply = encodeEchoReply(control.id, Math.min(control.length, 0xffff));

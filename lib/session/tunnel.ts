@@ -12,12 +12,13 @@
 
 import { compareBytes } from "../base/bytes.ts";
 import type { Initiation, Response } from "../wire/datagram.ts";
-import { ECHO_ID_LENGTH, encodeBye, encodeEcho } from "../wire/inner_control.ts";
+import { ECHO_ID_LENGTH, encodeBye, encodeEcho, encodePathReport } from "../wire/inner_control.ts";
+import { AcceptedResponse } from "./accepted_response.ts";
 import type { Action } from "./actions.ts";
 import type { Answers } from "./answers.ts";
 import { type HandshakeResult, type ReadInitiation, writeResponse } from "./handshake_messages.ts";
 import type { IndexTable } from "./index_table.ts";
-import { Initiator, type InitiatorContext, type Outstanding } from "./initiator.ts";
+import { Initiator, type InitiatorContext, type Outstanding, type Over } from "./initiator.ts";
 import { type Keypair, newKeypair, retireKeypair } from "./keypair.ts";
 import { KeypairSlots, type Slot } from "./keypair_slots.ts";
 import { REPEAT_ANSWER_MS, WATCH_INTERVAL_MS } from "./limits.ts";
@@ -55,6 +56,7 @@ export class Tunnel {
   readonly slots: KeypairSlots;
   readonly #context: TunnelContext;
   readonly #initiator: Initiator;
+  readonly #accepted = new AcceptedResponse();
   /** Timestamp of the last initiation taken from the peer. */
   #lastTimestamp: Uint8Array = new Uint8Array(TIMESTAMP_LENGTH);
   #lastHandshakeAt: number | undefined;
@@ -103,16 +105,16 @@ export class Tunnel {
     const { outstanding } = this.#initiator;
     if (outstanding === undefined) {
       if (this.usable(now) === undefined || this.liveness.isSilent) this.handshake(now, out);
-    } else if (outstanding.path !== undefined) {
-      outstanding.path = undefined;
+    } else if (outstanding.over !== undefined) {
+      outstanding.over = undefined;
       out.push({ kind: "send", peer: this.nodeId, datagram: outstanding.datagram });
     }
   }
 
-  /** Starts a handshake whatever there is; `path`: over that one alone. */
-  handshake(now: number, out: Action[], path?: Path): void {
-    const { datagram } = this.#begin(now, path);
-    this.#send(datagram, path, out);
+  /** Starts a handshake whatever there is, everywhere unless said otherwise. */
+  handshake(now: number, out: Action[], over?: Over): void {
+    const { datagram } = this.#begin(now, over);
+    this.#send(datagram, over, out);
   }
 
   /** Called when data strayed in: the outstanding initiation, or a new one, to both ends. */
@@ -170,6 +172,7 @@ export class Tunnel {
 
   /** Called with a response to the index of our initiation; its mac1 was right. */
   complete(response: Response, path: Path, now: number, out: Action[]): void {
+    if (this.#accepted.isCopy(response)) return this.#acceptAgain(path, now, out);
     const completed = this.#initiator.complete(response);
     if (typeof completed === "string") return void out.push({ kind: "drop", reason: completed });
 
@@ -185,10 +188,17 @@ export class Tunnel {
       slot.rival = crossedBy;
       crossedBy.rival = slot;
     }
+    this.#accepted.remember(response, slot.keypair, path);
     out.push({ kind: "install", keypair: slot.keypair });
     this.#establish(slot, now, out);
     // "On completing a handshake the initiator sends at once: queued data, else an empty datagram."
     out.push({ kind: "seal", keypair: slot.keypair, plaintext: EMPTY, onlyIfUnused: true });
+  }
+
+  /** Called with a copy of the response that completed the last own handshake. */
+  #acceptAgain(path: Path, now: number, out: Action[]): void {
+    if (this.#accepted.proves(path, now)) out.push({ kind: "proven", peer: this.nodeId, path });
+    else out.push({ kind: "drop", reason: "no-handshake-outstanding" });
   }
 
   /** Called when the first data of a keypair authenticated, by one of its paths. */
@@ -206,6 +216,14 @@ export class Tunnel {
     if (keypair !== undefined) return this.#echo(keypair, now, true, out);
     this.#isPingWanted = true;
     this.want(now, out);
+  }
+
+  /** Tells the peer something about paths, if there is a session to tell it by. */
+  report(body: Uint8Array, now: number, out: Action[]): void {
+    const keypair = this.usable(now);
+    if (keypair !== undefined) {
+      out.push({ kind: "seal", keypair, plaintext: encodePathReport(body) });
+    }
   }
 
   /** Called when the peer says, by this keypair, that its sessions are over. */
@@ -280,9 +298,9 @@ export class Tunnel {
     );
   }
 
-  #begin(now: number, path?: Path): Outstanding {
+  #begin(now: number, over?: Over): Outstanding {
     return this.#initiator.begin(
-      { wantedAt: now, servedFrom: this.slots.nextOrdinal, path },
+      { wantedAt: now, servedFrom: this.slots.nextOrdinal, over },
       now,
     );
   }
@@ -302,11 +320,12 @@ export class Tunnel {
     const { outstanding } = this.#initiator;
     if (current === undefined || this.usable(now) === undefined) return false;
     if (outstanding === undefined || this.liveness.isSilent) return false;
-    return outstanding.path !== undefined || current.ordinal >= outstanding.servedFrom;
+    return outstanding.over !== undefined || current.ordinal >= outstanding.servedFrom;
   }
 
-  #send(datagram: Uint8Array, path: Path | undefined, out: Action[]): void {
-    out.push({ kind: "send", peer: this.nodeId, datagram, ...(path && { path }) });
+  #send(datagram: Uint8Array, over: Over | undefined, out: Action[]): void {
+    const where = over === "better" ? { over } : over && { path: over };
+    out.push({ kind: "send", peer: this.nodeId, datagram, ...where });
   }
 
   /** Makes a keypair, the initiator's bound to its path, and makes room for it. */
@@ -347,10 +366,10 @@ export class Tunnel {
   }
 
   /** Whether a keypair of the peer's handshake ends our own one. */
-  #makesNeedless(slot: Slot, { crossedBy, wantedAt, path }: Outstanding): boolean {
+  #makesNeedless(slot: Slot, { crossedBy, wantedAt, over }: Outstanding): boolean {
     // Ours wins a crossing: it may still complete, though nobody waits for it.
     if (crossedBy === slot) return !this.slots.isOurKeySmaller;
-    return path === undefined && slot.keypair.createdAt >= wantedAt - REPEAT_ANSWER_MS;
+    return over === undefined && slot.keypair.createdAt >= wantedAt - REPEAT_ANSWER_MS;
   }
 
   #use(slot: Slot, now: number, out: Action[]): void {
@@ -372,7 +391,10 @@ export class Tunnel {
 
   /** Looks at what the data plane wrote down about the keypair in use. */
   #watch(keypair: Keypair, now: number, out: Action[]): void {
-    if (now >= this.#rekeyAt(keypair)) this.handshake(now, out);
+    // What works is not given up for whoever answers first; other paths come with the next try.
+    if (now >= this.#rekeyAt(keypair)) {
+      this.#send(this.#begin(now).datagram, keypair.path, out);
+    }
     switch (this.liveness.due(keypair, now)) {
       case "echo":
         this.#echo(keypair, now, false, out);

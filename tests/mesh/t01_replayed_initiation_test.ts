@@ -117,7 +117,7 @@ Deno.test("T2: the replay does not keep the genuine peer out", async () => {
   await restart(alice, [bob]);
   const back = alice.pingInner(bob, 4, 1_000);
   ok(back !== undefined && back <= 30, `${back} ms`);
-  strictEqual(bob.statusOf(alice).path?.remote, `192.0.2.1:${PORT}`);
+  strictEqual(bob.statusOf(alice).path?.remote, `[2001:db8::1]:${PORT}`);
 });
 
 async function restart(node: TestNode, peers: TestNode[]): Promise<void> {

@@ -39,15 +39,15 @@ Deno.test("T19: data from 1000 spoofed sources costs no AEAD and moves no sessio
   strictEqual(bob.aeadCounts.opens, opens, "0 AEAD calls");
   strictEqual(bob.drops()["wrong-path"], 1000);
   deepStrictEqual(bob.received, []);
-  strictEqual(bob.statusOf(alice).path?.remote, `192.0.2.1:${PORT}`);
+  strictEqual(bob.statusOf(alice).path?.remote, `[2001:db8::1]:${PORT}`);
   const asked = recordedOf(mesh, 1, bob).map(({ to }) => formatEndpoint(to));
   deepStrictEqual(asked.length, 2, "one handshake: to the first new source and the bound path");
-  ok(asked.includes(`192.0.2.1:${PORT}`));
+  ok(asked.includes(`[2001:db8::1]:${PORT}`));
   clock.advance(1_000);
   for (const flight of held) network.inject(flight);
   clock.advance(10);
   deepStrictEqual(bob.received.map(numberOf), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9], "nothing was lost");
-  strictEqual(bob.statusOf(alice).path?.remote, `192.0.2.1:${PORT}`);
+  strictEqual(bob.statusOf(alice).path?.remote, `[2001:db8::1]:${PORT}`);
   ok(bob.pingInner(alice) !== undefined);
   await mesh.close();
 });
@@ -121,7 +121,7 @@ Deno.test("T19: a session's data does not follow a stolen datagram that overtake
   ok(loot.every((datagram) => datagram[0] === 1), "the thief gets initiations, never data");
   deepStrictEqual(alice.received.map(numberOf), Array.from({ length: 100 }, (_, i) => i));
   strictEqual(bob.received.length, 100);
-  strictEqual(bob.statusOf(alice).path?.remote, `192.0.2.1:${PORT}`);
+  strictEqual(bob.statusOf(alice).path?.remote, `[2001:db8::1]:${PORT}`);
   await mesh.close();
 });
 
@@ -142,7 +142,7 @@ Deno.test("T20: under `roam` a session follows fresh authentic data, and nothing
     mesh.network.inject({ ...flight, from: spoofedEndpoint(1), datagram: forged });
   }
   mesh.clock.advance(10);
-  strictEqual(path(), `192.0.2.1:${PORT}`, "not a replay, not a forgery");
+  strictEqual(path(), `[2001:db8::1]:${PORT}`, "not a replay, not a forgery");
   const held: Flight[] = [];
   mesh.network.adversary = (flight) => {
     held.push(flight);
@@ -155,7 +155,7 @@ Deno.test("T20: under `roam` a session follows fresh authentic data, and nothing
   mesh.network.inject({ ...held[0]!, from: spoofedEndpoint(1) });
   mesh.clock.advance(10);
   deepStrictEqual(bob.received.map(numberOf), [1, 3, 2]);
-  strictEqual(path(), `192.0.2.1:${PORT}`, "not what is authentic but late");
+  strictEqual(path(), `[2001:db8::1]:${PORT}`, "not what is authentic but late");
   mesh.network.adversary = (flight) => {
     held.push(flight);
     return [];
@@ -167,7 +167,7 @@ Deno.test("T20: under `roam` a session follows fresh authentic data, and nothing
   strictEqual(path(), formatEndpoint(spoofedEndpoint(2)), "what is both: there the peer is now");
   alice.send(bob, numbered(5));
   mesh.clock.advance(10);
-  strictEqual(path(), `192.0.2.1:${PORT}`, "and back");
+  strictEqual(path(), `[2001:db8::1]:${PORT}`, "and back");
   await mesh.close();
 });
 
