@@ -228,6 +228,9 @@ export class ControlHub implements ListenerEvents {
       case "endpoints":
         registry.touch(nodeId, clock.unixNow(), message.endpoints);
         return this.#announcer.presenceChanged(nodeId);
+      case "ssh":
+        if (registry.setSsh(nodeId, message)) this.#announcer.rosterChanged();
+        return;
       case "psk-ack":
         connection.ackedEpoch = Math.max(connection.ackedEpoch, message.epoch);
         if (epochs.pending !== undefined) this.#advanceEpochs();

@@ -10,7 +10,7 @@
 import { equalBytes, toHex } from "../base/bytes.ts";
 import { sha256 } from "../crypto/hash.ts";
 import { randomBytes } from "../crypto/random.ts";
-import type { Hello, NodeRecord, Roster, Statement } from "../wire/control_message.ts";
+import type { Hello, NodeRecord, Roster, SshReach, Statement } from "../wire/control_message.ts";
 import { RefusalError } from "../wire/refusal.ts";
 import type { Ledger, LedgerChanges } from "./ledger.ts";
 import type { MeshIdentity } from "./mesh_identity.ts";
@@ -205,6 +205,29 @@ export class Registry {
   }
 
   /**
+   * Notes how a member reaches others, and may be reached, by SSH.
+   *
+   * @returns Whether that is news for the others. A client key that is another member's is not
+   * taken: its connections would be held for this one's.
+   */
+  setSsh(nodeId: string, { hostKeys, clientKey, endpoints }: SshReach): boolean {
+    const node = this.node(nodeId);
+    if (node === undefined) return false;
+    const ssh: SshReach = { hostKeys, clientKey, endpoints };
+    if (JSON.stringify(node.ssh) === JSON.stringify(ssh)) return false;
+    for (const other of this.members()) {
+      if (other.nodeId === nodeId || other.ssh === undefined) continue;
+      if (equalBytes(other.ssh.clientKey, clientKey)) return false;
+    }
+    const version = this.version + 1;
+    this.#commit({
+      nodes: [{ ...node, ssh, version }],
+      settings: { "roster-version": String(version) },
+    });
+    return true;
+  }
+
+  /**
    * Saves what `touch` and `connect` left unsaved.
    *
    * @throws {RefusalError} `storage-failure`; it stays unsaved then.
@@ -263,6 +286,7 @@ export class Registry {
       statement: node.statement,
       endpoints: node.endpoints,
       ...(node.os === undefined ? {} : { os: node.os }),
+      ...(node.ssh === undefined ? {} : { ssh: node.ssh }),
     };
   }
 

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { EndpointHint, Statement } from "../wire/control_message.ts";
+import type { EndpointHint, SshReach, Statement } from "../wire/control_message.ts";
 
 /**
  * Whether a node is a member.
@@ -33,6 +33,8 @@ export interface NodeRow {
   /** Last known. */
   readonly endpoints: readonly EndpointHint[];
   readonly os: string | undefined;
+  /** As it said; its client key is no other member's. */
+  readonly ssh?: SshReach | undefined;
   readonly software: string;
   readonly state: NodeState;
   /** Roster version of the last change that other members see. */

@@ -10,7 +10,7 @@
  */
 
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
-import type { EndpointHint } from "../wire/control_message.ts";
+import { type EndpointHint, SSH_REACH } from "../wire/control_message.ts";
 import {
   type NodeRow,
   type NodeState,
@@ -23,7 +23,7 @@ import {
 } from "./store.ts";
 
 /** Raised when the tables change; an older program then refuses the file. */
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 
 const SCHEMA = `
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -52,7 +52,8 @@ CREATE TABLE nodes (
   token_serial INTEGER NOT NULL,
   has_connected INTEGER NOT NULL,
   joined_at INTEGER NOT NULL,
-  seen_at INTEGER NOT NULL
+  seen_at INTEGER NOT NULL,
+  ssh TEXT
 ) STRICT;
 CREATE UNIQUE INDEX node_names ON nodes (name) WHERE state <> 'removed';
 CREATE UNIQUE INDEX node_hosts ON nodes (host) WHERE host <> 0;
@@ -182,6 +183,7 @@ const NODE_COLUMNS = [
   "has_connected",
   "joined_at",
   "seen_at",
+  "ssh",
 ];
 
 function open(path: string): DatabaseSync {
@@ -205,6 +207,13 @@ function open(path: string): DatabaseSync {
 function migrate(database: DatabaseSync): void {
   const version = Number(database.prepare("PRAGMA user_version").get()?.user_version);
   if (version === SCHEMA_VERSION) return;
+  if (version === 1) {
+    database.exec(
+      `BEGIN IMMEDIATE; ALTER TABLE nodes ADD COLUMN ssh TEXT;
+      PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`,
+    );
+    return;
+  }
   if (version !== 0) {
     throw new StoreError(
       "too-new",
@@ -278,6 +287,7 @@ function nodeValues(node: NodeRow): SQLInputValue[] {
     node.hasConnected ? 1 : 0,
     node.joinedAt,
     node.seenAt,
+    node.ssh === undefined ? null : JSON.stringify(SSH_REACH.encode(node.ssh)),
   ];
 }
 
@@ -302,6 +312,9 @@ function nodeOf(row: Row): NodeRow {
     hasConnected: numberIn(row, "has_connected") !== 0,
     joinedAt: numberIn(row, "joined_at"),
     seenAt: numberIn(row, "seen_at"),
+    ...(row.ssh === null
+      ? {}
+      : { ssh: SSH_REACH.decode(JSON.parse(textIn(row, "ssh")), "column ssh") }),
   };
 }
 

@@ -4,7 +4,7 @@
  * parses them (lib/net). Keys travel as base64url and are bytes once decoded.
  *
  * ```
- * agent → coordinator    hello, endpoints, heartbeat, psk-ack, leave
+ * agent → coordinator    hello, endpoints, ssh, heartbeat, psk-ack, leave
  * coordinator → agent    welcome, psks, roster, presence, discovery-key, heartbeat
  * ```
  *
@@ -19,6 +19,7 @@ import {
   BOOLEAN,
   bytes,
   type Codec,
+  type Fields,
   integer,
   list,
   MessageError,
@@ -77,6 +78,21 @@ export interface Endpoints {
   readonly endpoints: readonly EndpointHint[];
 }
 
+/** How a node reaches others, and may be reached, by SSH (protocol.md §6). */
+export interface SshReach {
+  /** Binary public keys, one of which its SSH server proves. */
+  readonly hostKeys: readonly Uint8Array[];
+  /** Binary public key that it connects with. */
+  readonly clientKey: Uint8Array;
+  /** Where its SSH server is, `[user@]host:port`; none if it has none. */
+  readonly endpoints: readonly string[];
+}
+
+/** The node's {@linkcode SshReach} changed, or is said for the first time on this connection. */
+export interface Ssh extends SshReach {
+  readonly kind: "ssh";
+}
+
 /** Still there; sent by the agent every `heartbeatMs` of the welcome and answered likewise. */
 export interface Heartbeat {
   readonly kind: "heartbeat";
@@ -94,7 +110,7 @@ export interface Leave {
 }
 
 /** What agents say. */
-export type ClientMessage = Hello | Endpoints | Heartbeat | PskAck | Leave;
+export type ClientMessage = Hello | Endpoints | Ssh | Heartbeat | PskAck | Leave;
 
 /** Addresses of a node inside the mesh, canonical text. */
 export interface NodeAddresses {
@@ -172,6 +188,8 @@ export interface NodeRecord {
   /** Last known; fresher ones come by `presence`. */
   readonly endpoints: readonly EndpointHint[];
   readonly os?: string;
+  /** Absent until the node has said it. */
+  readonly ssh?: SshReach;
 }
 
 /**
@@ -233,6 +251,13 @@ const STATEMENT = object<Statement>({
   signature: blob(8192),
   signedAt: integer(0, SAFE),
 });
+const SSH_FIELDS: Fields<SshReach> = {
+  hostKeys: list(blob(4096), 8),
+  clientKey: blob(4096),
+  endpoints: list(text(330), 32),
+};
+/** For whoever stores it. */
+export const SSH_REACH: Codec<SshReach> = object<SshReach>(SSH_FIELDS);
 const EPOCH_PSK = object<EpochPsk>({ epoch: integer(0, U32), psk: bytes(32) });
 const DISCOVERY = object<DiscoveryCredential>({ id: bytes(8), key: bytes(32) });
 const NODE = object<NodeRecord>({
@@ -243,6 +268,7 @@ const NODE = object<NodeRecord>({
   statement: STATEMENT,
   endpoints: ENDPOINTS,
   os: optional(text(32)),
+  ssh: optional(SSH_REACH),
 });
 const HEARTBEAT = object<Heartbeat>({ kind: oneOf("heartbeat") });
 
@@ -260,6 +286,7 @@ const CLIENT_CODECS: { readonly [K in ClientMessage["kind"]]: Codec<KindOf<Clien
     endpoints: ENDPOINTS,
   }),
   "endpoints": object<Endpoints>({ kind: oneOf("endpoints"), endpoints: ENDPOINTS }),
+  "ssh": object<Ssh>({ kind: oneOf("ssh"), ...SSH_FIELDS }),
   "heartbeat": HEARTBEAT,
   "psk-ack": object<PskAck>({ kind: oneOf("psk-ack"), epoch: integer(0, U32) }),
   "leave": object<Leave>({ kind: oneOf("leave") }),
