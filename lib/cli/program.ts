@@ -16,6 +16,7 @@ import { defineLeave } from "./leave.ts";
 import { print, printError } from "./output.ts";
 import { definePeers } from "./peers.ts";
 import { definePing } from "./ping.ts";
+import { defineSshEndpoint } from "./ssh_endpoint.ts";
 import { defineStatus } from "./status.ts";
 import { defineToken } from "./token.ts";
 import { defineVersion } from "./version.ts";
@@ -65,6 +66,7 @@ export function buildProgram(): Command {
   definePing(program.command("ping"));
   defineToken(program.command("token"));
   defineLeave(program.command("leave"));
+  defineSshEndpoint(program.command("ssh-endpoint"));
   defineVersion(program.command("version"));
   return program;
 }
