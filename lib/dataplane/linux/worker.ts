@@ -47,11 +47,11 @@ function run(setup: WorkerSetup, report: (report: WorkerReport) => void): void {
   const waiter = new Waiter(fds.length);
   const offset = performance.timeOrigin - setup.timeOrigin;
   const counter = new Mem(8);
-  const counterPointer = counter.pointer(0);
   let isStopped = false;
   const lookForCommands = () => {
-    // Safety: 8 bytes of a memory that lives as long as this loop.
-    if (libc.read(setup.eventFd, counterPointer, 8) < 0) return; // nothing there
+    // Safety: 8 bytes of a memory that this closure holds. A pointer made once would not hold it,
+    // and the kernel would write into what the collector has given away.
+    if (libc.read(setup.eventFd, counter.at(0), 8) < 0) return; // nothing there
     while (!isStopped) {
       const message = receiveMessageOnPort(setup.port as never);
       if (message === undefined) return;
