@@ -201,26 +201,33 @@ export class NatLab implements AsyncDisposable {
   /**
    * Starts a UPnP, NAT-PMP and PCP service on a gateway (Debian: `miniupnpd-nftables`).
    *
-   * @param settings More lines for its configuration.
+   * @param settings Lines of its configuration, instead of those it has or beside them.
    */
-  async portMapping(side: Side, settings: readonly string[] = []): Promise<Background> {
+  async portMapping(
+    side: Side,
+    settings: Readonly<Record<string, string>> = {},
+  ): Promise<Background> {
     const gateway = this.host(`gw${side}`);
     const network = `10.${NUMBER[side]}.0.0/24`;
     const file = `${this.folder}/miniupnpd-${side}.conf`;
-    await Deno.writeTextFile(
-      file,
-      [
-        ...["ext_ifname=wan", "listening_ip=lan", "enable_natpmp=yes", "enable_upnp=yes"],
-        ...["secure_mode=yes", "min_lifetime=60", "max_lifetime=86400"],
-        `uuid=00000000-0000-0000-0000-00000000000${NUMBER[side]}`,
-        ...["upnp_table_name=upnp", "upnp_nat_table_name=upnp", "upnp_forward_chain=fw"],
-        ...["upnp_nat_chain=pre", "upnp_nat_postrouting_chain=post"],
-        ...settings,
-        `allow 1024-65535 ${network} 1024-65535`,
-        "deny 0-65535 0.0.0.0/0 0-65535",
-        "",
-      ].join("\n"),
-    );
+    const lines = Object.entries({
+      ext_ifname: "wan",
+      listening_ip: "lan",
+      enable_natpmp: "yes",
+      enable_upnp: "yes",
+      secure_mode: "yes",
+      min_lifetime: "60",
+      max_lifetime: "86400",
+      uuid: `00000000-0000-0000-0000-00000000000${NUMBER[side]}`,
+      upnp_table_name: "upnp",
+      upnp_nat_table_name: "upnp",
+      upnp_forward_chain: "fw",
+      upnp_nat_chain: "pre",
+      upnp_nat_postrouting_chain: "post",
+      ...settings,
+    }).map(([name, value]) => `${name}=${value}`);
+    lines.push(`allow 1024-65535 ${network} 1024-65535`, "deny 0-65535 0.0.0.0/0 0-65535", "");
+    await Deno.writeTextFile(file, lines.join("\n"));
     await this.#rules(side, portMappingRules());
     const pid = `${this.folder}/miniupnpd-${side}.pid`;
     return gateway.start(["miniupnpd", "-d", "-f", file, "-P", pid]);
