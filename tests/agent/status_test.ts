@@ -50,6 +50,8 @@ function peer(change: Partial<PeerStatus>): PeerStatus {
   return {
     nodeId: NODE.nodeId,
     path: undefined,
+    why: undefined,
+    switches: { promotions: 0, demotions: 0, rebinds: 0 },
     rttMs: undefined,
     lastHandshakeAt: undefined,
     handshakes: 0,

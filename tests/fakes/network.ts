@@ -120,6 +120,7 @@ export class SimulatedNetwork {
 
   #travel(flight: Flight, sender: SimulatedHost): void {
     const receiver = this.#owner(flight.to, sender)?.host;
+    if (sender.isUdpBlocked || receiver?.isUdpBlocked === true) return;
     const link = receiver && this.#links.get(`${sender.name} ${receiver.name}`);
     const quality = { ...this.#quality, ...link };
     if (quality.blocked || this.#random() < quality.loss) return;
@@ -159,7 +160,9 @@ export class SimulatedNetwork {
 /** A machine on the network. */
 export class SimulatedHost {
   readonly name: string;
-  readonly nat: SimulatedNat | undefined;
+  nat: SimulatedNat | undefined;
+  /** Whether no UDP passes to or from the host. */
+  isUdpBlocked = false;
   readonly #network: SimulatedNetwork;
   readonly #sockets = new Map<number, FakeSocket>();
   #addresses: IpAddress[] = [];
@@ -182,6 +185,13 @@ export class SimulatedHost {
   /** The host moves: from now on it has these addresses and no others. */
   setAddresses(addresses: readonly string[]): void {
     this.#addresses = addresses.map(parseIpAddress);
+  }
+
+  /** The host moves into another network. */
+  move(addresses: readonly string[], nat: SimulatedNat | undefined): void {
+    this.setAddresses(addresses);
+    this.nat = nat;
+    for (const address of this.#addresses) nat?.adopt(address);
   }
 
   /** Its addresses. */
@@ -207,6 +217,16 @@ export class SimulatedHost {
   /** An endpoint of this host: its `index`-th address with a port. */
   endpoint(port: number, index = 0): Endpoint {
     return { address: this.#addresses[index]!, port };
+  }
+
+  /** Where a server that is asked from a port sees the question come from. */
+  seenFrom(port: number, server: Endpoint): Endpoint | undefined {
+    const from = this.#addresses.find((own) => own.length === server.address.length);
+    if (from === undefined || this.isUdpBlocked) return undefined;
+    const flight = { from: { address: from, port }, to: server, datagram: new Uint8Array(0) };
+    return this.nat?.translates(flight) === true
+      ? this.nat.outbound(flight.from, server)
+      : flight.from;
   }
 
   /** Called by a socket that closes. */
@@ -303,6 +323,8 @@ export class FakeSocket implements DatagramSocket {
 export type NatKind =
   /** One public port per inside endpoint, open to all. */
   | "full-cone"
+  /** One public port per inside endpoint, open to addresses it was used towards. */
+  | "address-restricted"
   /** One public port per inside endpoint, open to endpoints it was used towards. */
   | "restricted"
   /** One public port per inside endpoint and destination. */
@@ -314,7 +336,14 @@ export class SimulatedNat {
   /** May be changed: the provider assigned another one. */
   publicAddress: IpAddress;
   #nextPort = FIRST_NAT_PORT;
-  #mappings: { inside: Endpoint; port: number; towards: Set<string>; key: string }[] = [];
+  #mappings: {
+    readonly inside: Endpoint;
+    readonly port: number;
+    /** Endpoints and addresses that it was used towards. */
+    readonly towards: Set<string>;
+    readonly addresses: Set<string>;
+    readonly key: string;
+  }[] = [];
   readonly #lan: IpAddress[] = [];
 
   constructor(publicAddress: string, kind: NatKind = "restricted") {
@@ -349,10 +378,12 @@ export class SimulatedNat {
     const key = formatEndpoint(from) + (this.kind === "symmetric" ? ` ${towards}` : "");
     let mapping = this.#mappings.find((known) => known.key === key);
     if (mapping === undefined) {
-      mapping = { inside: from, port: this.#nextPort++, towards: new Set(), key };
+      const port = this.#nextPort++;
+      mapping = { inside: from, port, towards: new Set(), addresses: new Set(), key };
       this.#mappings.push(mapping);
     }
     mapping.towards.add(towards);
+    mapping.addresses.add(formatIpAddress(to.address));
     return { address: this.publicAddress, port: mapping.port };
   }
 
@@ -366,7 +397,8 @@ export class SimulatedNat {
   inbound(from: Endpoint, to: Endpoint): Endpoint | undefined {
     const mapping = this.#mappings.find((known) => known.port === to.port);
     if (mapping === undefined) return undefined;
-    const isOpen = this.kind === "full-cone" || mapping.towards.has(formatEndpoint(from));
+    const isOpen = this.kind === "full-cone" || mapping.towards.has(formatEndpoint(from)) ||
+      (this.kind === "address-restricted" && mapping.addresses.has(formatIpAddress(from.address)));
     return isOpen ? mapping.inside : undefined;
   }
 }

@@ -12,7 +12,7 @@ import { type KeyPair, keyPairFrom } from "../../lib/crypto/x25519.ts";
 import { PortablePlane, type PortablePlaneOptions } from "../../lib/dataplane/portable.ts";
 import { Device } from "../../lib/mesh/device.ts";
 import type { DeviceOptions, DevicePeer, PeerStatus } from "../../lib/mesh/device_options.ts";
-import type { Endpoint } from "../../lib/net/endpoint.ts";
+import { type Endpoint, formatEndpoint } from "../../lib/net/endpoint.ts";
 import { buildEcho, parseEcho } from "../../lib/net/icmp.ts";
 import { IP_PROTOCOL } from "../../lib/net/ip_packet.ts";
 import { parseIpAddress } from "../../lib/net/ip_address.ts";
@@ -23,6 +23,7 @@ import type { Keypair } from "../../lib/session/keypair.ts";
 import { PskRing } from "../../lib/session/psk_ring.ts";
 import type { SessionsOptions } from "../../lib/session/sessions.ts";
 import { TimestampSource } from "../../lib/session/timestamp.ts";
+import { JoinedCarrier, type PeerCarriers } from "../../lib/transport/joined_carrier.ts";
 import { FakeClock } from "../fakes/clock.ts";
 import { countingBackend } from "../fakes/crypto_counter.ts";
 import {
@@ -34,6 +35,7 @@ import {
   SimulatedNetwork,
 } from "../fakes/network.ts";
 import { udpPacket, udpPayload } from "../fakes/packets.ts";
+import type { FakePeerLinks } from "../fakes/peer_carrier.ts";
 import { seededBytes } from "../fakes/random.ts";
 import { FakeTun } from "../fakes/tun.ts";
 
@@ -45,6 +47,11 @@ export const MESH_RANGES = ["100.64.0.0/10", "fd77::/48"].map((text) => parseIpP
 export const PSKS: PskRing = new PskRing({
   current: { epoch: 1, psk: new Uint8Array(32).fill(0x42) },
 });
+/** Two servers that tell where they were asked from. */
+const DISCOVERY: readonly Endpoint[] = [
+  { address: Uint8Array.of(192, 0, 2, 250), port: 8443 },
+  { address: Uint8Array.of(192, 0, 2, 250), port: 8444 },
+];
 const MESH_ID = new Uint8Array(16).fill(0x4d);
 
 /** How a node differs from the others. */
@@ -153,10 +160,11 @@ export class TestNode {
       random: seededBytes(this.#number * 100 + this.#starts++),
       ...this.#options.session,
     };
+    const carriers = this.#attach();
     const planeOptions: Omit<PortablePlaneOptions, "events"> = {
       clock: mesh.clock,
       tun: this.tun,
-      socket: this.socket,
+      socket: new JoinedCarrier(this.socket, carriers ?? {}),
       limits: session.limits,
       ...(session.binding && { binding: session.binding }),
       aead: countingAead(this.aeadCounts),
@@ -168,12 +176,22 @@ export class TestNode {
       session,
       ownAddresses: [this.inner[4], this.inner[6]],
       meshRanges: MESH_RANGES,
+      ...(carriers && { carriers }),
+      onWant: (nodeId) => mesh.tellWanted(nodeId, this.nodeId),
       plane: (events) => {
         const { plane = (given) => new OpenPlane(given) } = this.#options;
         return this.plane = plane({ ...planeOptions, events });
       },
       ...this.#options.device,
     });
+  }
+
+  /** Where this node says it may be: its addresses, and what two servers see. */
+  candidates(): Endpoint[] {
+    const local = this.host.addresses.map((address): Endpoint => ({ address, port: PORT }));
+    const seen = DISCOVERY.map((server) => this.host.seenFrom(PORT, server));
+    const all = [...local, ...seen.filter((endpoint) => endpoint !== undefined)];
+    return [...new Map(all.map((endpoint) => [formatEndpoint(endpoint), endpoint])).values()];
   }
 
   /** The process is killed: nothing is said, everything is forgotten; peers are not set again. */
@@ -238,6 +256,21 @@ export class TestNode {
     return seen;
   }
 
+  #attach(): PeerCarriers | undefined {
+    const { links } = this.mesh;
+    if (links === undefined) return undefined;
+    const attach = (of: FakePeerLinks | undefined) => {
+      const carrier = of?.attach(this.nodeId);
+      if (carrier === undefined) return undefined;
+      carrier.onChange = (nodeId, path, isThere) => {
+        if (isThere) this.device.pathFound(nodeId, path);
+        else this.device.pathLost(nodeId, path);
+      };
+      return carrier;
+    };
+    return { ssh: attach(links.ssh), relay: attach(links.relay) };
+  }
+
   #take(packet: Uint8Array): void {
     const echo = parseEcho(packet);
     if (echo?.isReply === true) this.echoReplies++;
@@ -254,20 +287,32 @@ export class TestNode {
 
 /** What a mesh is made of. */
 export interface MeshOptions extends Partial<LinkQuality> {
+  /** Makes the carriers beside UDP. @default none */
+  readonly links?: (clock: FakeClock) => MeshLinks;
   readonly seed?: number;
   readonly limits?: SessionLimits;
 }
 
+/** Carriers beside UDP, for all nodes. */
+export interface MeshLinks {
+  readonly ssh?: FakePeerLinks;
+  readonly relay?: FakePeerLinks;
+}
+
 /** Several nodes on one network. */
 export class TestMesh {
+  readonly links: MeshLinks | undefined;
+  /** How long word of a wanted peer takes by the coordinator; `undefined`: it is down. */
+  coordinatorMs: number | undefined = 10;
   readonly clock = new FakeClock();
   readonly network: SimulatedNetwork;
   readonly limits: SessionLimits;
   readonly nodes: TestNode[] = [];
 
   constructor(options: MeshOptions = {}) {
-    const { limits = DEFAULT_LIMITS, ...network } = options;
+    const { limits = DEFAULT_LIMITS, links, ...network } = options;
     this.limits = limits;
+    this.links = links?.(this.clock);
     this.network = new SimulatedNetwork({ clock: this.clock, ...network });
   }
 
@@ -285,6 +330,14 @@ export class TestMesh {
         this.nodes.filter((peer) => peer !== node).map((peer) => peer.asPeer()),
       );
     }
+  }
+
+  /** Tells a node that another one wants it, as the coordinator does. */
+  tellWanted(wanted: string, by: string): void {
+    if (this.coordinatorMs === undefined) return;
+    this.clock.schedule(this.clock.now() + this.coordinatorMs, () => {
+      this.nodes.find(({ nodeId }) => nodeId === wanted)?.device.peerWants(by);
+    });
   }
 
   /** Closes all nodes. */
