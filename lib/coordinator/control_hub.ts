@@ -33,6 +33,7 @@ import type { ControlListener, ListenerEvents } from "./control_listener.ts";
 import type { MeshIdentity } from "./mesh_identity.ts";
 import type { PskEpochs } from "./psk_epochs.ts";
 import { nodeIdOf, type Registry } from "./registry.ts";
+import { RelayDesk } from "./relay_desk.ts";
 import type { CoordinatorSecret } from "./secrets.ts";
 import type { NodeRow } from "./store.ts";
 import type { TokenBook } from "./token_book.ts";
@@ -83,6 +84,7 @@ export class ControlHub implements ListenerEvents {
   readonly #startedAt: number;
   readonly #announcer: Announcer;
   readonly #desk: WelcomeDesk;
+  readonly #relay: RelayDesk;
   #cancelTick: () => void;
   #flushedAt: number;
   #minuteStartedAt: number;
@@ -97,6 +99,10 @@ export class ControlHub implements ListenerEvents {
     const { clock, registry, mesh, secret } = options;
     this.#announcer = new Announcer({ clock, registry, members: this.#byNode });
     this.#desk = new WelcomeDesk({ clock, mesh, secret, settings: options.welcome });
+    this.#relay = new RelayDesk(
+      options.listener.relay,
+      [...registry.members()].map(({ nodeId }) => nodeId),
+    );
     const now = clock.now();
     this.#startedAt = now;
     this.#flushedAt = now;
@@ -175,6 +181,7 @@ export class ControlHub implements ListenerEvents {
 
   /** Ends the connection of a member that is one no longer. */
   expel(nodeId: string, refusal: RefusalError): void {
+    this.#relay.expel(nodeId, refusal.reason);
     const connection = this.#byNode.get(nodeId);
     if (connection !== undefined) this.#refuse(connection, refusal);
     this.#announcer.rosterChanged();
@@ -235,8 +242,11 @@ export class ControlHub implements ListenerEvents {
         connection.ackedEpoch = Math.max(connection.ackedEpoch, message.epoch);
         if (epochs.pending !== undefined) this.#advanceEpochs();
         return;
+      case "relay-ticket":
+        return this.#giveRelayTicket(connection, nodeId);
       case "leave":
         registry.setState(nodeId, "removed");
+        this.#relay.expel(nodeId, "removed");
         this.#o.log.info("a node left the mesh", { peer: nodeId });
         this.#forget(connection);
         this.#o.listener.close(connection.id, 1000, "left the mesh");
@@ -253,11 +263,17 @@ export class ControlHub implements ListenerEvents {
     this.#displaceOlder(nodeId);
     connection.nodeId = nodeId;
     this.#byNode.set(nodeId, connection);
+    this.#relay.admit(nodeId);
     this.#settled.add(nodeId);
     log.info("a node connected", { peer: nodeId, name: node.name, endpoint: connection.remote });
     connection.send(this.#desk.welcomeOf(node), this.#o.epochs.psks());
     this.#announcer.greet(connection, hello.rosterVersion, hello.rosterLineage);
     this.#announcer.presenceChanged(nodeId);
+  }
+
+  #giveRelayTicket(connection: ControlConnection, nodeId: string): void {
+    const ticket = this.#relay.ticketFor(nodeId);
+    if (ticket !== undefined) connection.send({ kind: "relay-ticket", ticket });
   }
 
   /** Ends the node's older connection; the new one too if this is how clones behave. */
@@ -291,6 +307,7 @@ export class ControlHub implements ListenerEvents {
     this.counts.joined++;
     log.info("a node joined the mesh", { peer: node.nodeId, name: node.name });
     if (tookOver !== undefined) {
+      this.#relay.expel(tookOver, "removed");
       log.warning("a node took over name and addresses of an offline one with the same SSH key", {
         peer: node.nodeId,
         name: node.name,

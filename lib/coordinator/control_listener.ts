@@ -5,6 +5,8 @@
  * @module
  */
 
+import type { RelayControl } from "./relay_hub.ts";
+
 /** What a listener tells. All calls come from the event loop, never from within a method of it. */
 export interface ListenerEvents {
   /** A WebSocket was opened. `remote` is its address as text. */
@@ -38,6 +40,8 @@ export interface ControlListener {
   admit(connection: number): void;
   /** Closes one connection; what was sent before still goes out. */
   close(connection: number, code: number, reason: string): void;
+  /** The relay beside it, if there is one. */
+  readonly relay?: RelayControl;
   /** Closes everything. Safe to call twice. */
   stop(): Promise<void>;
 }

@@ -24,6 +24,8 @@ import type { HttpListenerOptions } from "./listener.ts";
 import { WorkerListener } from "./listener_link.ts";
 import { type MeshIdentity, openMesh } from "./mesh_identity.ts";
 import { PskEpochs } from "./psk_epochs.ts";
+import type { RelayCounts } from "./relay_hub.ts";
+import type { RelayLimits } from "./relay_limits.ts";
 import { Registry, type StatementVerifier } from "./registry.ts";
 import { CoordinatorSecret } from "./secrets.ts";
 import { STATE_FILES, StateFolder } from "./state_folder.ts";
@@ -70,6 +72,8 @@ export interface CoordinatorOptions {
   readonly onFailed: (error: Error) => void;
   /** @default {DEFAULT_STRANGER_LIMITS} */
   readonly strangers?: Partial<StrangerLimits>;
+  /** @default {DEFAULT_RELAY_LIMITS} */
+  readonly relayLimits?: Partial<RelayLimits>;
   /** Makes the listener. @default {one in a worker of its own} */
   readonly makeListener?: (options: HttpListenerOptions) => ControlListener;
   /** @default {verifyStatement of lib/crypto} */
@@ -93,6 +97,8 @@ export interface CoordinatorStatus {
   readonly rosterVersion: number;
   readonly pskEpoch: number;
   readonly counts: Readonly<HubCounts>;
+  /** What the relay carries and loses; absent without one. */
+  readonly relay?: Readonly<RelayCounts>;
 }
 
 /** A node as the coordinator knows it. */
@@ -168,6 +174,7 @@ export class Coordinator {
       port: options.port ?? DEFAULT_COORDINATOR_PORT,
       tls: await tlsPair(options, folder),
       ...(options.strangers === undefined ? {} : { limits: options.strangers }),
+      ...(options.relayLimits === undefined ? {} : { relayLimits: options.relayLimits }),
     });
     undo.defer(() => listener.stop());
     const { clock, log, software, udpPorts } = options;
@@ -277,7 +284,7 @@ export class Coordinator {
 
   /** What `status` shows. */
   status(): CoordinatorStatus {
-    const { options, mesh, registry, hub, epochs, listening } = this.#parts;
+    const { options, mesh, registry, hub, epochs, listening, listener } = this.#parts;
     return {
       mesh: toHex(mesh.meshId),
       listening,
@@ -292,6 +299,7 @@ export class Coordinator {
       rosterVersion: registry.version,
       pskEpoch: epochs.psks().current.epoch,
       counts: { ...hub.counts },
+      ...(listener.relay === undefined ? {} : { relay: listener.relay.counts }),
     };
   }
 

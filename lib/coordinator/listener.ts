@@ -7,6 +7,7 @@
  */
 
 import { type Context, Hono } from "hono";
+import { SYSTEM_CLOCK } from "../base/clock.ts";
 import { MAX_CONTROL_MESSAGE } from "../session/control_channel.ts";
 import { closeOf, RefusalError, type RefusalReason } from "../wire/refusal.ts";
 import {
@@ -15,6 +16,9 @@ import {
   type ListenerEvents,
   ListenError,
 } from "./control_listener.ts";
+import { RELAY_IDLE_SECONDS, RelayEndpoint } from "./relay_endpoint.ts";
+import { RelayHub } from "./relay_hub.ts";
+import type { RelayLimits } from "./relay_limits.ts";
 import { DEFAULT_STRANGER_LIMITS, StrangerGate, type StrangerLimits } from "./stranger_limits.ts";
 
 /** What a listener opens. */
@@ -27,6 +31,8 @@ export interface HttpListenerOptions {
   readonly tls: { readonly certificate: string; readonly key: string } | undefined;
   /** @default {DEFAULT_STRANGER_LIMITS} */
   readonly limits?: Partial<StrangerLimits>;
+  /** @default {DEFAULT_RELAY_LIMITS} */
+  readonly relayLimits?: Partial<RelayLimits>;
 }
 
 /** Bytes waiting for one connection; a full roster of a large mesh fits. */
@@ -46,6 +52,8 @@ interface Bindings {
 
 /** A {@linkcode ControlListener} on real sockets, in the thread that makes it. */
 export class HttpListener implements ControlListener {
+  readonly relay: RelayHub;
+  readonly #relayEndpoint: RelayEndpoint;
   readonly #options: HttpListenerOptions;
   readonly #limits: StrangerLimits;
   readonly #gate: StrangerGate;
@@ -61,6 +69,9 @@ export class HttpListener implements ControlListener {
     this.#options = options;
     this.#limits = { ...DEFAULT_STRANGER_LIMITS, ...options.limits };
     this.#gate = new StrangerGate(this.#limits);
+    this.relay = new RelayHub(SYSTEM_CLOCK, options.relayLimits);
+    const { timeoutMs } = this.#limits;
+    this.#relayEndpoint = new RelayEndpoint({ hub: this.relay, timeoutMs });
   }
 
   /** The routes; separate from sockets, for tests. */
@@ -68,7 +79,11 @@ export class HttpListener implements ControlListener {
     const app = new Hono<{ Bindings: Bindings }>();
     app.get("/", (c) => c.text("tunnelmesh coordinator\n"));
     app.get("/healthz", (c) => c.text("ok\n"));
-    app.get("/control", (c) => this.#upgrade(c));
+    app.get("/control", (c) => this.#upgrade(c, 0, (socket, remote) => this.#take(socket, remote)));
+    app.get("/relay", (c) =>
+      this.#upgrade(c, RELAY_IDLE_SECONDS, (socket) => {
+        this.#relayEndpoint.take(socket, () => this.#gate.leave());
+      }));
     app.onError((_, c) => c.text("internal error\n", 500));
     return app;
   }
@@ -118,9 +133,11 @@ export class HttpListener implements ControlListener {
     this.#isStopped = true;
     const { code, reason } = closeOf(new RefusalError("shutdown"));
     for (const id of [...this.#connections.keys()]) this.close(id, code, reason);
+    this.relay.stop();
     // Shutting down right away would cut the closing frames off; a peer that is gone never answers.
     const deadline = performance.now() + CLOSE_WITHIN_MS;
-    while (this.#closing.size > 0 && performance.now() < deadline) {
+    const isClosing = () => this.#closing.size > 0 || this.#relayEndpoint.size > 0;
+    while (isClosing() && performance.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, 2));
     }
     const stopping = Promise.allSettled(this.#servers.map((server) => server.shutdown()));
@@ -154,7 +171,12 @@ export class HttpListener implements ControlListener {
     }
   }
 
-  #upgrade(c: Context<{ Bindings: Bindings }>): Response {
+  /** @param idleSeconds Without a sign of life, not even the answer to a ping; 0: for ever. */
+  #upgrade(
+    c: Context<{ Bindings: Bindings }>,
+    idleSeconds: number,
+    take: (socket: WebSocket, remote: string) => void,
+  ): Response {
     if (c.req.header("upgrade")?.toLowerCase() !== "websocket") {
       return c.text("this is a WebSocket\n", 426, { upgrade: "websocket" });
     }
@@ -166,12 +188,12 @@ export class HttpListener implements ControlListener {
     }
     let upgrade: Deno.WebSocketUpgrade;
     try {
-      upgrade = Deno.upgradeWebSocket(c.req.raw, { idleTimeout: 0 });
+      upgrade = Deno.upgradeWebSocket(c.req.raw, { idleTimeout: idleSeconds });
     } catch {
       this.#gate.leave();
       return c.text("this is no WebSocket handshake\n", 400);
     }
-    this.#take(
+    take(
       upgrade.socket,
       hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`,
     );

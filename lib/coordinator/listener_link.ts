@@ -12,6 +12,7 @@ import {
   ListenError,
 } from "./control_listener.ts";
 import type { HttpListenerOptions } from "./listener.ts";
+import { newRelayCounts, type RelayControl } from "./relay_hub.ts";
 import { Batch, type ListenerCommand, type ListenerReport } from "./listener_protocol.ts";
 
 /** How long a worker may take to stop before it is ended. */
@@ -26,6 +27,7 @@ export class WorkerListener implements ControlListener {
   #started: PromiseWithResolvers<readonly ListenAddress[]> | undefined;
   #events: ListenerEvents | undefined;
   #isStopping = false;
+  #relayCounts = newRelayCounts();
 
   constructor(options: HttpListenerOptions) {
     this.#options = options;
@@ -66,6 +68,18 @@ export class WorkerListener implements ControlListener {
     this.#commands.add({ kind: "close", connection, code, reason });
   }
 
+  /** The relay in the worker; what is said to it comes there before what is said later. */
+  get relay(): RelayControl {
+    const counts = this.#relayCounts;
+    return {
+      addMembers: (nodeIds) => this.#commands.add({ kind: "relay-add", nodeIds }),
+      removeMember: (nodeId, reason) =>
+        this.#commands.add({ kind: "relay-remove", nodeId, reason }),
+      addTicket: (nodeId, ticket) => this.#commands.add({ kind: "relay-ticket", nodeId, ticket }),
+      counts,
+    };
+  }
+
   /** @inheritdoc */
   async stop(): Promise<void> {
     if (this.#isStopping) return await this.#stopped.promise;
@@ -90,6 +104,9 @@ export class WorkerListener implements ControlListener {
         return this.#events?.received(report.connection, report.message);
       case "closed":
         return this.#events?.closed(report.connection);
+      case "relay-counts":
+        this.#relayCounts = report.counts;
+        return;
       case "failed":
         return this.#fail(new Error(report.text));
       case "stopped":

@@ -7,6 +7,8 @@
 
 import type { ListenAddress, ListenError } from "./control_listener.ts";
 import type { HttpListenerOptions } from "./listener.ts";
+import type { RefusalReason } from "../wire/refusal.ts";
+import type { RelayCounts } from "./relay_hub.ts";
 
 /** From the registry's thread to the worker. */
 export type ListenerCommand =
@@ -19,6 +21,9 @@ export type ListenerCommand =
     readonly code: number;
     readonly reason: string;
   }
+  | { readonly kind: "relay-add"; readonly nodeIds: readonly string[] }
+  | { readonly kind: "relay-remove"; readonly nodeId: string; readonly reason: RefusalReason }
+  | { readonly kind: "relay-ticket"; readonly nodeId: string; readonly ticket: Uint8Array }
   | { readonly kind: "stop" };
 
 /** From the worker to the registry's thread. */
@@ -28,6 +33,7 @@ export type ListenerReport =
   | { readonly kind: "opened"; readonly connection: number; readonly remote: string }
   | { readonly kind: "received"; readonly connection: number; readonly message: Uint8Array }
   | { readonly kind: "closed"; readonly connection: number }
+  | { readonly kind: "relay-counts"; readonly counts: RelayCounts }
   | { readonly kind: "failed"; readonly text: string }
   | { readonly kind: "stopped" };
 

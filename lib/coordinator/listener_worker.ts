@@ -17,7 +17,11 @@ const scope = globalThis as unknown as {
   onunhandledrejection: (event: PromiseRejectionEvent) => void;
 };
 const reports = new Batch<ListenerReport>((items, transfer) => scope.postMessage(items, transfer));
+const RELAY_REPORT_MS = 1_000;
+/** What came before there was a listener: who is a member is known before that. */
+const early: ListenerCommand[] = [];
 let listener: HttpListener | undefined;
+let relayTimer: ReturnType<typeof setTimeout> | undefined;
 
 // Deno raises no error event in a worker for what its message handler throws, so it is caught here.
 scope.onmessage = ({ data }) => {
@@ -39,15 +43,27 @@ function fail(error: unknown): void {
 }
 
 function run(command: ListenerCommand): void {
+  if (listener === undefined && command.kind !== "start" && command.kind !== "stop") {
+    early.push(command);
+    return;
+  }
   switch (command.kind) {
     case "start":
-      return void start(new HttpListener(command.options));
+      listener = new HttpListener(command.options);
+      for (const earlier of early.splice(0)) run(earlier);
+      return void start(listener);
     case "send":
       return listener?.send(command.connection, command.message);
     case "admit":
       return listener?.admit(command.connection);
     case "close":
       return listener?.close(command.connection, command.code, command.reason);
+    case "relay-add":
+      return listener?.relay.addMembers(command.nodeIds);
+    case "relay-remove":
+      return listener?.relay.removeMember(command.nodeId, command.reason);
+    case "relay-ticket":
+      return listener?.relay.addTicket(command.nodeId, command.ticket);
     case "stop":
       return void stop();
   }
@@ -61,15 +77,23 @@ async function start(made: HttpListener): Promise<void> {
       closed: (connection) => reports.add({ kind: "closed", connection }),
       failed: (error) => reports.add({ kind: "failed", text: error.message }),
     });
-    listener = made;
     reports.add({ kind: "started", addresses });
+    reportRelay(made, "");
   } catch (error) {
     if (!(error instanceof ListenError)) throw error;
     reports.add({ kind: "refused", fault: error.fault, text: error.message });
   }
 }
 
+/** Tells how the relay does, once a second while that is news. */
+function reportRelay({ relay: { counts } }: HttpListener, told: string): void {
+  const now = JSON.stringify(counts);
+  if (now !== told) reports.add({ kind: "relay-counts", counts: { ...counts } });
+  relayTimer = setTimeout(() => listener && reportRelay(listener, now), RELAY_REPORT_MS);
+}
+
 async function stop(): Promise<void> {
+  clearTimeout(relayTimer);
   await listener?.stop();
   reports.add({ kind: "stopped" });
 }

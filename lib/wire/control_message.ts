@@ -4,8 +4,8 @@
  * parses them (lib/net). Keys travel as base64url and are bytes once decoded.
  *
  * ```
- * agent → coordinator    hello, endpoints, ssh, heartbeat, psk-ack, leave
- * coordinator → agent    welcome, psks, roster, presence, discovery-key, heartbeat
+ * agent → coordinator    hello, endpoints, ssh, heartbeat, psk-ack, relay-ticket, leave
+ * coordinator → agent    welcome, psks, roster, presence, discovery-key, relay-ticket, heartbeat
  * ```
  *
  * The order after the handshake: the agent's `hello`; then `welcome`, `psks`, `roster` and `presence`
@@ -104,13 +104,25 @@ export interface PskAck {
   readonly epoch: number;
 }
 
+/** This node wants to connect to the relay (protocol.md §6). */
+export interface RelayTicketRequest {
+  readonly kind: "relay-ticket";
+}
+
 /** This node wants to be removed from the mesh. The coordinator answers by closing with 1000. */
 export interface Leave {
   readonly kind: "leave";
 }
 
 /** What agents say. */
-export type ClientMessage = Hello | Endpoints | Ssh | Heartbeat | PskAck | Leave;
+export type ClientMessage =
+  | Hello
+  | Endpoints
+  | Ssh
+  | Heartbeat
+  | PskAck
+  | RelayTicketRequest
+  | Leave;
 
 /** Addresses of a node inside the mesh, canonical text. */
 export interface NodeAddresses {
@@ -231,8 +243,22 @@ export interface DiscoveryKey {
   readonly discovery: DiscoveryCredential;
 }
 
+/** What lets the node connect to the relay, once, within a minute. */
+export interface RelayTicket {
+  readonly kind: "relay-ticket";
+  /** 32 bytes. A secret. */
+  readonly ticket: Uint8Array;
+}
+
 /** What the coordinator says. */
-export type ServerMessage = Welcome | Psks | Roster | Presence | DiscoveryKey | Heartbeat;
+export type ServerMessage =
+  | Welcome
+  | Psks
+  | Roster
+  | Presence
+  | DiscoveryKey
+  | RelayTicket
+  | Heartbeat;
 
 /** Seconds and versions stay exact in a JSON number. */
 const SAFE = Number.MAX_SAFE_INTEGER;
@@ -289,6 +315,7 @@ const CLIENT_CODECS: { readonly [K in ClientMessage["kind"]]: Codec<KindOf<Clien
   "ssh": object<Ssh>({ kind: oneOf("ssh"), ...SSH_FIELDS }),
   "heartbeat": HEARTBEAT,
   "psk-ack": object<PskAck>({ kind: oneOf("psk-ack"), epoch: integer(0, U32) }),
+  "relay-ticket": object<RelayTicketRequest>({ kind: oneOf("relay-ticket") }),
   "leave": object<Leave>({ kind: oneOf("leave") }),
 };
 
@@ -335,6 +362,7 @@ const SERVER_CODECS: { readonly [K in ServerMessage["kind"]]: Codec<KindOf<Serve
     offline: list(NODE_ID, MAX_NODES),
   }),
   "discovery-key": object<DiscoveryKey>({ kind: oneOf("discovery-key"), discovery: DISCOVERY }),
+  "relay-ticket": object<RelayTicket>({ kind: oneOf("relay-ticket"), ticket: bytes(32) }),
   "heartbeat": HEARTBEAT,
 };
 

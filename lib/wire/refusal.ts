@@ -12,6 +12,7 @@
 export const REFUSALS = {
   "bad-handshake": [4400, "stop", "the handshake failed: this coordinator has another key or mesh"],
   "bad-message": [4401, "stop", "a message could not be understood"],
+  "bad-ticket": [4403, "retry", "the relay ticket is unknown, used or too old"],
   "unsupported-version": [4402, "stop", "the control versions differ: update the older side"],
   "unknown-token": [4410, "stop", "this coordinator does not know the token"],
   "token-rotated": [4411, "stop", "the token was replaced: ask for the current one"],
