@@ -29,10 +29,11 @@ import { AgentError, reasonOf } from "./errors.ts";
 import { type Identity, openIdentity } from "./identity.ts";
 import { type JoinPlan, makeStatement, planJoin } from "./joining.ts";
 import { readCachedRoster, readMembership } from "./membership.ts";
-import { AT_COORDINATOR, PeerBook } from "./peer_book.ts";
+import { AT_COORDINATOR, PeerBook, type PeerSink } from "./peer_book.ts";
 import { RosterCopy } from "./roster_copy.ts";
 import { addressesOfUrl } from "./resolve.ts";
 import { Standing } from "./standing.ts";
+import { SshSide } from "./ssh_side.ts";
 import { StateFolder } from "./state_folder.ts";
 import { type AgentStatus, agentStatusOf } from "./status.ts";
 import { readMark, readPort, writeMark, writePort } from "./small_files.ts";
@@ -70,6 +71,7 @@ export class Agent {
   readonly #live = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<void>();
   #socket: ControlSocketServer | undefined;
+  #ssh: SshSide | undefined;
   #lastFailure: string | undefined;
   #left: PromiseWithResolvers<void> | undefined;
   #closed: Promise<void> | undefined;
@@ -120,14 +122,27 @@ export class Agent {
       onFailed: (error) => this.#fail(error),
     });
     try {
-      this.#book = new PeerBook(this.#roster, this.#data, identity.nodeId);
+      const sink: PeerSink = {
+        upsertPeer: (node, candidates) => {
+          this.#data.upsertPeer(node, candidates);
+          this.#ssh?.upsertPeer(node);
+        },
+        removePeer: (node) => {
+          this.#data.removePeer(node);
+          this.#ssh?.removePeer(node.nodeId);
+        },
+      };
+      this.#book = new PeerBook(this.#roster, sink, identity.nodeId);
       this.#finder = new EndpointFinder({
         clock: this.#clock,
         port: this.#data.port,
         families: this.#data.families,
         meshRanges: () => this.#data.meshRanges,
         send: (datagram, to) => this.#data.send(datagram, to),
-        changed: () => this.#line.send({ kind: "endpoints", endpoints: this.#endpoints() }),
+        changed: () => {
+          this.#line.send({ kind: "endpoints", endpoints: this.#endpoints() });
+          this.#saySshReach();
+        },
         moved: () => this.#moved(),
       });
       this.#line = this.#makeLine();
@@ -156,6 +171,7 @@ export class Agent {
       const statement = plan.membership?.statement ??
         await makeStatement(identity, plan.meshId, now);
       agent = new Agent({ options, folder, plan, identity, statement });
+      agent.#ssh = await agent.#openSsh();
       await agent.#start();
       return agent;
     } catch (error) {
@@ -268,6 +284,7 @@ export class Agent {
     this.#finder.close();
     this.#socket?.close();
     await this.#data.close();
+    await this.#ssh?.close();
     this.#roster.close();
     this.#folder.close();
   }
@@ -281,6 +298,7 @@ export class Agent {
       addresses,
       psks,
       timestamps: this.#timestamps,
+      carriers: { ssh: this.#ssh?.transport },
     });
     this.#rememberPort();
     this.#book.handOver();
@@ -290,6 +308,10 @@ export class Agent {
       status: () => this.status(),
       peers: () => this.status().peers,
       ping: ({ peer, timeoutMs }) => this.ping(String(peer), pingTimeoutOf(timeoutMs)),
+      "ssh-changed": () => {
+        this.#ssh?.refreshEndpoint();
+        this.#saySshReach();
+      },
       leave: () => this.leave().then(() => ({ left: true })),
     });
     log.info("Node is up", {
@@ -382,6 +404,7 @@ export class Agent {
     this.#data.setMesh(welcome.mesh);
     this.#finder.setCredential(welcome.discovery, welcome.udpPorts);
     this.#findCoordinator();
+    this.#saySshReach();
   }
 
   #takePsks(psks: Psks): void {
@@ -433,8 +456,28 @@ export class Agent {
     });
   }
 
+  #openSsh(): Promise<SshSide> {
+    return SshSide.open({
+      ...this.#options.ssh,
+      folder: this.#folder,
+      clock: this.#clock,
+      nodes: () => this.#roster.nodes,
+      ownNodeId: this.#identity.nodeId,
+      meshRanges: () => this.#data.meshRanges,
+      opened: (nodeId, path) => this.#data.device?.pathFound(nodeId, path),
+      closed: (nodeId, path) => this.#data.device?.pathLost(nodeId, path),
+    });
+  }
+
+  /** Tells the coordinator how this node is reached by SSH; it knows whether that is news. */
+  #saySshReach(): void {
+    const reach = this.#ssh?.reach(this.#finder.hints);
+    if (reach !== undefined) this.#line.send({ kind: "ssh", ...reach });
+  }
+
   #moved(): void {
     this.#data.device?.renewSessions();
+    this.#ssh?.transport.retryNow();
     this.#line.retryNow();
   }
 

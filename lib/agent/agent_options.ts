@@ -7,6 +7,7 @@
 import type { DataPlaneWish } from "./data_plane_choice.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Endpoint } from "../net/endpoint.ts";
+import type { SshOptions } from "./ssh_side.ts";
 import type { WebSocketDialer } from "./websocket.ts";
 
 /** What a person, or the coordinator process, wants of an agent. */
@@ -33,6 +34,8 @@ export interface AgentOptions {
   readonly mtu?: number | undefined;
   /** Which data plane to use. @default {"auto"} */
   readonly dataPlane?: DataPlaneWish | undefined;
+  /** How this node reaches and is reached by SSH. @default no server, no jump host */
+  readonly ssh?: SshOptions | undefined;
   /** Ends the start. */
   readonly signal?: AbortSignal | undefined;
   /** Only for the member inside a coordinator. */

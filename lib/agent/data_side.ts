@@ -25,6 +25,7 @@ import { hostPrefix, type IpPrefix, parseIpPrefix } from "../net/ip_prefix.ts";
 import { lowerLimits, type SessionLimits } from "../session/limits.ts";
 import { PskRing } from "../session/psk_ring.ts";
 import type { TimestampSource } from "../session/timestamp.ts";
+import type { PeerCarriers } from "../transport/joined_carrier.ts";
 import type { UdpPath } from "../transport/transport.ts";
 import type { MeshSettings, NodeAddresses, NodeRecord, Psks } from "../wire/control_message.ts";
 import { DEFAULT_LIMITS } from "../session/limits.ts";
@@ -63,6 +64,8 @@ export interface LiveOptions {
   readonly addresses: NodeAddresses;
   readonly psks: Psks;
   readonly timestamps: TimestampSource;
+  /** Carriers beside UDP, for a data plane that can use them. */
+  readonly carriers: PeerCarriers;
 }
 
 /** Socket, interface and device of a node. */
@@ -166,9 +169,12 @@ export class DataSide {
         timestamps,
         binding: mesh.binding,
       },
-      ...(this.#interface.dataPlane.kind === "linux" && {
-        plane: (events) => new LinuxPlane({ tun, socket, events, limits, binding: mesh.binding }),
-      }),
+      // The workers of the Linux plane move datagrams between TUN and UDP only.
+      ...(this.#interface.dataPlane.kind === "linux"
+        ? {
+          plane: (events) => new LinuxPlane({ tun, socket, events, limits, binding: mesh.binding }),
+        }
+        : { carriers: options.carriers }),
       ownAddresses: this.#interface.hasIpv6 ? [own.ipv4, own.ipv6] : [own.ipv4],
       meshRanges: this.#meshRanges,
       onDiscovery: this.#options.onDiscovery,

@@ -10,7 +10,7 @@
 import { fromBase64, toBase64 } from "../base/bytes.ts";
 import type { NodeRecord } from "../wire/control_message.ts";
 import { AgentError } from "./errors.ts";
-import { readCachedRoster } from "./membership.ts";
+import { readCachedRoster, readMembership } from "./membership.ts";
 import { changeFile, type CommandWords, withBlock, withoutBlock } from "./ssh_authorized_keys.ts";
 import { openSshConnectionKeys } from "./ssh_keys.ts";
 import { StateFolder } from "./state_folder.ts";
@@ -58,10 +58,11 @@ export async function installSshEndpoint(
 ): Promise<number> {
   const folder = StateFolder.peek(state);
   const roster = readCachedRoster(folder)?.roster.upserts ?? [];
+  const own = readMembership(folder)?.welcome.nodeId;
   const previous = readSshEndpoint(folder);
   const full: SshEndpointSetup = { ...setup, hostKeys: systemHostKeys() };
   await openSshConnectionKeys(folder);
-  const count = write(folder, full, roster);
+  const count = write(folder, full, roster, own);
   if (previous !== undefined && previous.authorizedKeys !== setup.authorizedKeys) {
     changeFile(previous.authorizedKeys, (text) => withoutBlock(text, state));
   }
@@ -84,19 +85,30 @@ export function removeSshEndpoint(state: string, authorizedKeys?: string): strin
   return path;
 }
 
-/** Brings the block up to date with the roster; without one, nothing happens. */
-export function refreshSshEndpoint(folder: StateFolder, nodes: readonly NodeRecord[]): void {
+/**
+ * Brings the block up to date with the roster; without one, nothing happens.
+ *
+ * @param nodes Members of the mesh.
+ * @param ownNodeId The one that is no peer.
+ * @throws {AgentError} If the file cannot be written.
+ */
+export function refreshSshEndpoint(
+  folder: StateFolder,
+  nodes: readonly NodeRecord[],
+  ownNodeId: string,
+): void {
   const setup = readSshEndpoint(folder);
-  if (setup !== undefined) write(folder, setup, nodes);
+  if (setup !== undefined) write(folder, setup, nodes, ownNodeId);
 }
 
 function write(
   folder: StateFolder,
   { authorizedKeys, program }: SshEndpointSetup,
   nodes: readonly NodeRecord[],
+  ownNodeId: string | undefined,
 ): number {
-  const peers = nodes.flatMap(({ name, ssh }) =>
-    ssh === undefined ? [] : [{ name, clientKey: ssh.clientKey }]
+  const peers = nodes.flatMap(({ nodeId, name, ssh }) =>
+    ssh === undefined || nodeId === ownNodeId ? [] : [{ name, clientKey: ssh.clientKey }]
   );
   // The block is named as `install` named it, however the agent was given the folder.
   const state = Deno.realPathSync(folder.path);

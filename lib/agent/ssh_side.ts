@@ -8,21 +8,25 @@
  * @module
  */
 
-import { equalBytes } from "../base/bytes.ts";
+import { equalBytes, fromBase64 } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import { logOf } from "../base/log.ts";
-import { parseIpAddress } from "../net/ip_address.ts";
+import { parseEndpoint } from "../net/endpoint.ts";
+import { formatIpAddress, parseIpAddress } from "../net/ip_address.ts";
 import { type IpPrefix, prefixContains } from "../net/ip_prefix.ts";
 import { SshTransport } from "../transport/ssh.ts";
 import { formatHostAndPort, parseSshAddress, type SshAddress } from "../transport/ssh_address.ts";
 import type { SshJump } from "../transport/ssh_dialing.ts";
 import type { SshPath } from "../transport/ssh_link.ts";
-import type { NodeRecord, SshReach } from "../wire/control_message.ts";
+import type { EndpointHint, NodeRecord, SshReach } from "../wire/control_message.ts";
 import { AgentError, reasonOf } from "./errors.ts";
 import { SshEndpointListener } from "./ssh_endpoint.ts";
 import { readSshEndpoint, refreshSshEndpoint } from "./ssh_endpoint_setup.ts";
 import { openSshConnectionKeys, type SshConnectionKeys } from "./ssh_keys.ts";
 import type { StateFolder } from "./state_folder.ts";
+
+/** How long changes of the roster are gathered before `authorized_keys` follows. */
+const REFRESH_DELAY_MS = 200;
 
 const log = logOf("agent");
 
@@ -33,7 +37,17 @@ export interface SshOptions {
   /** Where peers reach this node's server, beside its own addresses: `[user@]host:port`. */
   readonly endpoints?: readonly string[] | undefined;
   /** Goes before every connection. */
-  readonly jump?: SshJump | undefined;
+  readonly jump?: SshJumpOptions | undefined;
+}
+
+/** A jump host as a person names it. */
+export interface SshJumpOptions {
+  /** `user@host:port`. */
+  readonly to: string;
+  /** Path of a private key that it knows, OpenSSH text without passphrase. */
+  readonly key: string;
+  /** Its host key as in a `.pub` file; without it, whoever answers there is taken for it. */
+  readonly hostKey?: string | undefined;
 }
 
 /** What an {@linkcode SshSide} is made of. */
@@ -47,6 +61,8 @@ export interface SshSideOptions extends SshOptions {
   readonly meshRanges: () => readonly IpPrefix[];
   /** There is a way to a peer that was not there. */
   readonly opened: (nodeId: string, path: SshPath) => void;
+  /** A way is no more. */
+  readonly closed: (nodeId: string, path: SshPath) => void;
 }
 
 /** SSH of a running node. */
@@ -54,7 +70,8 @@ export class SshSide {
   readonly #options: SshSideOptions;
   readonly #keys: SshConnectionKeys;
   readonly #listener: SshEndpointListener;
-  /** To be given to the device, which closes it. */
+  #cancelRefresh: (() => void) | undefined;
+  /** To be given to the device, which may close it first. */
   readonly transport: SshTransport;
 
   private constructor(options: SshSideOptions, keys: SshConnectionKeys, transport: SshTransport) {
@@ -74,7 +91,8 @@ export class SshSide {
    */
   static async open(options: SshSideOptions): Promise<SshSide> {
     const keys = await openSshConnectionKeys(options.folder);
-    const { port, jump, clock, nodes } = options;
+    const { port, clock, nodes } = options;
+    const jump = options.jump && readJump(options.jump);
     let transport: SshTransport;
     try {
       transport = await SshTransport.open({
@@ -93,6 +111,7 @@ export class SshSide {
         jump,
         events: {
           opened: (nodeId, path) => options.opened(nodeId, path),
+          closed: (nodeId, path) => options.closed(nodeId, path),
           failed: (peer, errors) =>
             log.debug("No way by SSH", { peer, reason: errors.map(reasonOf).join("; ") }),
         },
@@ -118,9 +137,10 @@ export class SshSide {
   /**
    * What to tell the coordinator.
    *
-   * @param addresses Own addresses that peers may reach, as text.
+   * @param hints Where this node may be reached by UDP: its server is at the same addresses.
    */
-  reach(addresses: readonly string[]): SshReach {
+  reach(hints: readonly EndpointHint[]): SshReach {
+    const addresses = hints.map(({ endpoint }) => formatIpAddress(parseEndpoint(endpoint).address));
     const setup = readSshEndpoint(this.#options.folder);
     const { port } = this.transport;
     const endpoints = [
@@ -152,18 +172,30 @@ export class SshSide {
     this.#rosterChanged();
   }
 
-  /** Stops listening on the socket of `ssh-endpoint`; the transport is its owner's. */
-  close(): void {
+  /** Brings the keys of peers in `authorized_keys` up to date, where `ssh-endpoint` set that up. */
+  refreshEndpoint(): void {
+    const { folder, nodes, ownNodeId } = this.#options;
+    try {
+      refreshSshEndpoint(folder, [...nodes().values()], ownNodeId);
+    } catch (error) {
+      log.warning("Keys of peers not brought up to date", { reason: reasonOf(error) });
+    }
+  }
+
+  /** Ends every connection, and stops listening. Safe to call twice. */
+  async close(): Promise<void> {
+    this.#cancelRefresh?.();
     this.#listener.close();
+    await this.transport.close();
   }
 
   #rosterChanged(): void {
+    const { clock } = this.#options;
     this.transport.recheckKeys();
-    try {
-      refreshSshEndpoint(this.#options.folder, [...this.#options.nodes().values()]);
-    } catch (error) {
-      log.warning("authorized_keys not brought up to date", { reason: reasonOf(error) });
-    }
+    this.#cancelRefresh ??= clock.schedule(clock.now() + REFRESH_DELAY_MS, () => {
+      this.#cancelRefresh = undefined;
+      this.refreshEndpoint();
+    });
   }
 
   #usable(text: string): SshAddress[] {
@@ -179,5 +211,17 @@ export class SshSide {
     } catch {
       return [address]; // a name
     }
+  }
+}
+
+function readJump({ to, key, hostKey }: SshJumpOptions): SshJump {
+  try {
+    const address = parseSshAddress(to);
+    const privateKey = Deno.readTextFileSync(key);
+    if (hostKey === undefined) return { address, privateKey };
+    return { address, privateKey, hostKeys: [fromBase64(hostKey.split(" ")[1] ?? "")] };
+  } catch (cause) {
+    const why = `Cannot use SSH jump host "${to}": ${reasonOf(cause)}; correct sshJump`;
+    throw new AgentError("config", why, { cause });
   }
 }

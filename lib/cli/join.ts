@@ -25,6 +25,7 @@ export interface JoinFlags extends CommonOptions {
   readonly udpPort?: number;
   readonly interface?: string;
   readonly sshKey?: string;
+  readonly sshPort?: number;
   readonly tlsVerify?: boolean;
   readonly dataPlane?: DataPlaneWish;
 }
@@ -41,6 +42,7 @@ export function defineJoin(command: Command): void {
     .option("--udp-port <n>", "UDP port (default: any free one, kept)", integerFrom(0, 65535))
     .option("--interface <name>", "name of the network interface (default: tm0, tm1, …)")
     .option("--ssh-key <file>", "adopt this OpenSSH private key instead of making one")
+    .option("--ssh-port <n>", "let peers connect by SSH to this TCP port", integerFrom(0, 65535))
     .option("--tls-verify", "ask for a certificate that this machine trusts")
     .addOption(dataPlaneOption())
     .addHelpText(
@@ -68,6 +70,9 @@ export async function agentOptionsOf(
   environment: string | undefined,
 ): Promise<AgentOptions> {
   const tokenFile = flags.tokenFile ?? config.tokenFile;
+  const port = flags.sshPort ?? config.sshPort;
+  const { sshEndpoints: endpoints, sshJump: jump } = config;
+  const hasSsh = [port, endpoints, jump].some((one) => one !== undefined);
   return {
     state: flags.state ?? AGENT_STATE_FOLDER,
     coordinatorUrl: flags.coordinator ?? config.coordinator,
@@ -78,6 +83,7 @@ export async function agentOptionsOf(
     interfaceName: flags.interface ?? config.interface,
     sshKeyPath: flags.sshKey ?? config.sshKey,
     mtu: config.mtu,
+    ...(hasSsh && { ssh: { port, endpoints, jump } }),
     dataPlane: flags.dataPlane ?? config.dataPlane,
   };
 }

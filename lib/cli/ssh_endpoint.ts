@@ -48,15 +48,19 @@ async function install(options: SetupOptions): Promise<void> {
     port: options.port ?? 22,
     program: programWords(),
   };
-  const peers = await installSshEndpoint(stateOf(options), setup);
+  const state = stateOf(options);
+  const peers = await installSshEndpoint(state, setup);
+  await tellAgent(state);
   if (options.json) printJson({ ...setup, peers });
-  else print(`${peers} members may connect by the keys in ${setup.authorizedKeys}`);
+  else print(`${peers} members may connect by ${authorizedKeys}, others as they join`);
 }
 
 async function remove(options: SetupOptions): Promise<void> {
   const { removeSshEndpoint } = await import("../agent/ssh_endpoint_setup.ts");
   const given = options.authorizedKeys;
-  const file = removeSshEndpoint(stateOf(options), given && absolute(given));
+  const state = stateOf(options);
+  const file = removeSshEndpoint(state, given && absolute(given));
+  await tellAgent(state);
   if (options.json) printJson({ authorizedKeys: file ?? null });
   else print(file === undefined ? "Nothing was set up" : `Nothing of the mesh is left in ${file}`);
 }
@@ -68,6 +72,16 @@ async function serve(options: { readonly state: string; readonly clientKey: stri
   const from = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
   await joinSshEndpoint(options.state, fromBase64(options.clientKey), from);
   Deno.exit(EXIT.ok); // standard input may still be open, and nobody reads it
+}
+
+/** A running agent says at once how it is reached; one that does not run says it when it starts. */
+async function tellAgent(state: string): Promise<void> {
+  const { callControlSocket } = await import("../agent/control_socket.ts");
+  try {
+    await callControlSocket(state, "agent.sock", "ssh-changed");
+  } catch {
+    // It does not run.
+  }
 }
 
 /** How to start this program again: the binary, or the runtime with the file it runs. */

@@ -100,6 +100,16 @@ export const AGENT_SCHEMA = z.strictObject({
   interface: z.string("an interface name is text")
     .regex(/^[^\s/]{1,15}$/, "an interface name is 1 to 15 characters without blanks and slashes"),
   sshKey: PATH,
+  sshPort: PORT,
+  sshEndpoints: z.array(
+    z.string("an SSH endpoint is text, as in root@192.0.2.1:22").max(330),
+    "sshEndpoints is a list of [user@]host:port",
+  ).max(16, "sshEndpoints has at most 16"),
+  sshJump: z.strictObject({
+    to: z.string("sshJump.to is user@host:port"),
+    key: PATH,
+    hostKey: z.string("sshJump.hostKey is a line of a .pub file").optional(),
+  }, { error: "sshJump has to, key and hostKey" }),
   tlsVerify: z.boolean("tlsVerify is true or false"),
   mtu: z.int("mtu is a whole number").min(1280, "mtu is 1280 to 1420")
     .max(1420, "mtu is 1280 to 1420"),

@@ -111,7 +111,7 @@ Deno.test("join and coordinator have the flags that other programs rely on", () 
     flagsOf(defineJoin),
     [
       ...["--config", "--coordinator", "--interface", "--name", "--ssh-key", "--tls-verify"],
-      ...["--data-plane", "--token", "--token-file", "--udp-port", ...common],
+      ...["--data-plane", "--ssh-port", "--token", "--token-file", "--udp-port", ...common],
     ].sort(),
   );
   deepStrictEqual(
