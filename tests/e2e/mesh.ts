@@ -69,6 +69,15 @@ export class Node {
     return this.process;
   }
 
+  /** Rejects with all it wrote when the process ends: for whatever it has to outlive. */
+  async survives<T>(during: Promise<T>): Promise<T> {
+    const process = this.process!;
+    const died = process.ended.then((code) => {
+      throw new Error(`${this.host.name} ended ${code}:\n${process.stdout}\n${process.stderr}`);
+    });
+    return await Promise.race([during, died]);
+  }
+
   /** Runs a command of the program on this node's state folder. */
   ask(...args: string[]): Promise<Finished> {
     return tunnelmesh(this.host, [...args, "--state", this.state]);

@@ -65,7 +65,7 @@ async function measure(a: Node, b: Node) {
   const load = a.host.start(testProgram("tcp_transfer", "connect", ipv4, "5000", endless));
   const foreignShare = await watchMachine();
   const before = await a.peer("b");
-  const arrivals = await probe(a, b, ipv4, 5001);
+  const arrivals = await a.survives(b.survives(probe(a, b, ipv4, 5001)));
   const after = await a.peer("b");
   const share = await foreignShare();
   await Promise.all([load.kill(), stream.kill()]);
