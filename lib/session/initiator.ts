@@ -52,6 +52,7 @@ export type Over = Path | "better";
 export interface Outstanding extends Want {
   readonly localIndex: number;
   readonly datagram: Uint8Array;
+  readonly sentAt: number;
   /** How many went unanswered before it. */
   readonly attempt: number;
   readonly retryAt: number;
@@ -153,6 +154,7 @@ export class Initiator {
       wantedAt,
       servedFrom,
       over,
+      sentAt: now,
       attempt,
       localIndex,
       retryAt: now + (over === "better" ? SEEK_MS : retryWaitMs(attempt, chance)),

@@ -95,7 +95,9 @@ export const MAX_KEYPAIRS = 4;
 export const MAX_UDP_SOURCES = 4;
 /** Least wait for an answer to something sent, before an echo asks for one. */
 export const MIN_SILENCE_MS = 1_000;
-/** The same wait in round trips. */
+/** Least wait for the answer to that echo: with the other one less than two seconds in all. */
+export const MIN_ANSWER_MS = 750;
+/** Either wait in round trips. */
 export const SILENCE_ROUND_TRIPS = 3;
 /** Initiations to a strayed source: at most one per peer in this time. */
 export const HEAL_INTERVAL_MS = 5_000;

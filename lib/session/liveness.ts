@@ -2,10 +2,10 @@
  * Whether a peer still answers: sent something, heard nothing, asked, heard nothing.
  *
  * ```text
- *  answered ── something sent, no datagram for W ──► asked (echo) ── none for W ──► silent
+ *  answered ── something sent, no datagram for W ──► asked (echo) ── none for V ──► silent
  *     ▲                                               │                             │
  *     └───────────── a datagram authenticated ────────┴─────────────────────────────┘
- *  W = max(1 s, 3 × round trip)
+ *  W = max(1 s, 3 × round trip), V = max(0.75 s, 3 × round trip)
  * ```
  *
  * Watches the current keypair only; a new one starts over.
@@ -15,7 +15,7 @@
 
 import { toHex } from "../base/bytes.ts";
 import type { Keypair } from "./keypair.ts";
-import { MIN_SILENCE_MS, SILENCE_ROUND_TRIPS } from "./limits.ts";
+import { MIN_ANSWER_MS, MIN_SILENCE_MS, SILENCE_ROUND_TRIPS } from "./limits.ts";
 
 /** What {@linkcode Liveness.due} asks for. */
 export type LivenessVerdict = "echo" | "silent" | undefined;
@@ -35,6 +35,7 @@ const MAX_ECHOES = 16;
 /** The liveness of one peer. */
 export class Liveness {
   #rttMs: number | undefined;
+  #handshakeMs = Infinity;
   /** When the first unanswered echo was sent. */
   #askedAt: number | undefined;
   #silentAt: number | undefined;
@@ -61,6 +62,14 @@ export class Liveness {
       this.#echoes.delete(key);
     }
     return isOpen;
+  }
+
+  /**
+   * Called when a handshake completed: a first idea of the round trip. The true one may be shorter,
+   * if one of its messages was lost and repeated.
+   */
+  handshakeTook(ms: number): void {
+    this.#handshakeMs = ms;
   }
 
   /** Called when another keypair becomes current. */
@@ -115,9 +124,9 @@ export class Liveness {
     const { receivedAt } = keypair.activity;
     if (this.#silentAt !== undefined && receivedAt <= this.#silentAt) return Infinity;
     if (this.#askedAt !== undefined && receivedAt < this.#askedAt) {
-      return this.#askedAt + this.#waitMs;
+      return this.#askedAt + this.#answerWaitMs;
     }
-    return this.#unansweredSince(keypair) + this.#waitMs;
+    return this.#unansweredSince(keypair) + this.#silenceWaitMs;
   }
 
   /** Since when something that was sent waits for an answer; `Infinity` if nothing does. */
@@ -131,8 +140,13 @@ export class Liveness {
     return hasHeardNothing && createdAt > this.#waitsFrom ? createdAt : Infinity;
   }
 
-  get #waitMs(): number {
+  get #silenceWaitMs(): number {
     return Math.max(MIN_SILENCE_MS, SILENCE_ROUND_TRIPS * (this.#rttMs ?? 0));
+  }
+
+  get #answerWaitMs(): number {
+    const rttMs = this.#rttMs ?? Math.min(this.#handshakeMs, MIN_SILENCE_MS / SILENCE_ROUND_TRIPS);
+    return Math.max(MIN_ANSWER_MS, SILENCE_ROUND_TRIPS * rttMs);
   }
 
   #noticeAnswers({ activity: { receivedAt } }: Keypair): void {

@@ -176,7 +176,7 @@ export class Tunnel {
     const completed = this.#initiator.complete(response);
     if (typeof completed === "string") return void out.push({ kind: "drop", reason: completed });
 
-    const { keys, outstanding: { localIndex, crossedBy } } = completed;
+    const { keys, outstanding: { localIndex, crossedBy, sentAt } } = completed;
     const slot = this.#add(
       keys,
       { local: localIndex, remote: response.senderIndex },
@@ -191,6 +191,7 @@ export class Tunnel {
     this.#accepted.remember(response, slot.keypair, path);
     out.push({ kind: "install", keypair: slot.keypair });
     this.#establish(slot, now, out);
+    this.liveness.handshakeTook(now - sentAt);
     // "On completing a handshake the initiator sends at once: queued data, else an empty datagram."
     out.push({ kind: "seal", keypair: slot.keypair, plaintext: EMPTY, onlyIfUnused: true });
   }
@@ -208,6 +209,7 @@ export class Tunnel {
     keypair.unconfirmedPaths = [];
     keypair.isConfirmed = true;
     this.#establish(slot, now, out);
+    this.liveness.handshakeTook(now - keypair.createdAt);
   }
 
   /** Sends an echo that somebody waits for, by a new session if need be. */
