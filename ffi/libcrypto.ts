@@ -102,6 +102,13 @@ export interface PacketCipher {
  * @returns The ways to use it, best first; none where it is missing or has no ChaCha20-Poly1305.
  */
 export function libcryptoCiphers(): PacketCipher[] {
+  return ciphers ??= load();
+}
+
+/** Loaded once: calls through a second set of symbols are slow. */
+let ciphers: PacketCipher[] | undefined;
+
+function load(): PacketCipher[] {
   let library: Symbols;
   try {
     library = Deno.dlopen("libcrypto.so.3", SYMBOLS).symbols;

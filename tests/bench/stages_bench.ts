@@ -13,11 +13,11 @@
  * @module
  */
 
-import type { PacketCipher } from "../../ffi/libcrypto.ts";
+import { libcryptoCiphers, type PacketCipher } from "../../ffi/libcrypto.ts";
 import { Mem } from "../../ffi/memory.ts";
 import { Poller } from "../../ffi/poller.ts";
 import { openTun } from "../../ffi/tun_linux.ts";
-import { packetCiphers } from "../../lib/dataplane/linux/cipher.ts";
+import { portableCipher } from "../../lib/dataplane/linux/portable_cipher.ts";
 import { DATA_HEADER_LENGTH } from "../../lib/wire/datagram.ts";
 import { must } from "../lab/processes.ts";
 import { installPackages } from "../packages.ts";
@@ -51,8 +51,7 @@ async function measureAll(): Promise<void> {
   await must(["ip", "link", "set", "lo", "up"]);
   await must(["ip", "address", "add", "10.9.0.1/24", "dev", tun.name]);
   await must(["ip", "link", "set", tun.name, "up"]);
-  // Found once: each time loads libcrypto anew, and a call is fast only where V8 sees one function.
-  const ciphers = packetCiphers();
+  const ciphers = [...libcryptoCiphers(), portableCipher()];
   const [cipher] = ciphers;
   const columns = LOADS.map((load) => new Pipeline(tun, cipher!, load, flags.batches).run());
   say(`| ns per packet | ${LOADS.map(({ title }) => title).join(" | ")} |`);

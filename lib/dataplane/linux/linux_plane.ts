@@ -19,6 +19,7 @@ import { check, libc } from "../../../ffi/libc.ts";
 import type { TunLinux } from "../../../ffi/tun_linux.ts";
 import type { UdpLinux } from "../../../ffi/udp_linux.ts";
 import { LinuxUdpPath } from "../../../ffi/udp_path.ts";
+import { transportAead } from "../../crypto/transport_aead.ts";
 import type { IpAddress } from "../../net/endpoint.ts";
 import type { IpPrefix } from "../../net/ip_prefix.ts";
 import { AllowedIps } from "../../route/allowed_ips.ts";
@@ -28,7 +29,7 @@ import type { SessionLimits } from "../../session/limits.ts";
 import type { Path } from "../../session/path.ts";
 import { type Binding, whyNotSend } from "../../session/transport_keys.ts";
 import type { DataPlane, DataPlaneEvents, PeerTraffic } from "../data_plane.ts";
-import { packetCiphers } from "./cipher.ts";
+import { libcryptoCipher } from "./cipher.ts";
 import type {
   EgressCommand,
   IngressCommand,
@@ -100,14 +101,12 @@ export class LinuxPlane implements DataPlane {
     this.#tun = tun;
     this.#socket = socket;
     this.#events = events;
-    const cipher = packetCiphers()[0]!.name;
-    this.aead = cipher;
+    this.aead = (libcryptoCipher() ?? transportAead()).name;
     socket.enableGro();
     const common = {
       tunFd: tun.fd,
       ipv4Fd: socket.descriptors.ipv4,
       ipv6Fd: socket.descriptors.ipv6,
-      cipher,
       hasUdpSegmentation: tun.hasUdpSegmentation,
       timeOrigin: performance.timeOrigin,
       limits,

@@ -124,8 +124,6 @@ export interface WorkerSetup {
   /** UDP sockets; -1 where a family is missing. */
   readonly ipv4Fd: number;
   readonly ipv6Fd: number;
-  /** Which cipher of `packetCiphers()` to use, by name. */
-  readonly cipher: string;
   /** Whether the TUN takes super-segments of UDP. */
   readonly hasUdpSegmentation: boolean;
   /** `performance.timeOrigin` of the control thread, whose clock all instants are on. */

@@ -6,9 +6,10 @@
  */
 
 import { receiveMessageOnPort } from "node:worker_threads";
+import type { PacketCipher } from "../../../ffi/libcrypto.ts";
 import { libc } from "../../../ffi/libc.ts";
 import { Mem } from "../../../ffi/memory.ts";
-import { packetCiphers } from "./cipher.ts";
+import { packetCipher } from "./cipher.ts";
 import { Egress } from "./egress.ts";
 import { Ingress } from "./ingress.ts";
 import type { EgressCommand, IngressCommand, WorkerReport, WorkerSetup } from "./messages.ts";
@@ -25,10 +26,10 @@ const scope = globalThis as unknown as {
   close(): void;
 };
 
-scope.onmessage = ({ data }) => {
+scope.onmessage = async ({ data }) => {
   const report = (report: WorkerReport) => data.port.postMessage(report);
   try {
-    run(data, report);
+    run(data, await packetCipher(), report);
     report({ kind: "stopped" });
   } catch (error) {
     report({ kind: "failed", message: error instanceof Error ? error.message : String(error) });
@@ -36,9 +37,11 @@ scope.onmessage = ({ data }) => {
   scope.close();
 };
 
-function run(setup: WorkerSetup, report: (report: WorkerReport) => void): void {
-  const cipher = packetCiphers().find(({ name }) => name === setup.cipher);
-  if (cipher === undefined) throw new Error(`Cannot find cipher "${setup.cipher}"`);
+function run(
+  setup: WorkerSetup,
+  cipher: PacketCipher,
+  report: (report: WorkerReport) => void,
+): void {
   const loop: Loop = setup.role === "egress"
     ? new Egress(setup, cipher, report)
     : new Ingress(setup, cipher, report, () => lookForCommands());
