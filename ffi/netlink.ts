@@ -37,6 +37,9 @@ import {
   type SourceRule,
 } from "./netlink_tables.ts";
 
+import { type PolicyRule, policyRuleRequest } from "./policy_rule.ts";
+
+export type { PolicyRule } from "./policy_rule.ts";
 export type { InterfaceAddress, Link, Prefix, Route, Scope, SourceRule } from "./netlink_tables.ts";
 
 /** The number in `ip route`'s "proto" column that marks routes as ours. */
@@ -49,6 +52,7 @@ const AF_UNSPEC = 0;
 const TABLE_UNSPEC = 0;
 const TABLE_MAIN = 254;
 const ADDR_GEN_MODE_NONE = 1;
+const RTN_UNREACHABLE = 7;
 const FR_ACT_TO_TBL = 1;
 const IFA_F_NODAD = 0x02;
 
@@ -75,6 +79,8 @@ export interface RouteRequest {
   readonly metric?: number;
   /** Number of the table it stands in. @default {254}, the main one */
   readonly table?: number;
+  /** Whether it says that there is no way there, through no interface. @default {false} */
+  readonly isUnreachable?: boolean;
 }
 
 /** A socket to the kernel's routing tables. */
@@ -222,6 +228,39 @@ export class Netlink implements Disposable {
   }
 
   /**
+   * Adds a policy rule, marked with {@linkcode ROUTE_PROTOCOL}.
+   *
+   * @throws {SyscallError} If it is refused; EEXIST if it is there.
+   */
+  addPolicyRule(rule: PolicyRule): void {
+    const flags = NLM_F.ACK | NLM_F.CREATE | NLM_F.EXCL;
+    this.#exchange(
+      policyRuleRequest(RTM.NEWRULE, flags, rule, ROUTE_PROTOCOL),
+      () => `add IPv${rule.family} routing rule ${rule.priority}`,
+    );
+  }
+
+  /**
+   * Removes a policy rule of ours, whatever it says.
+   *
+   * @returns `false` if there is none of that family and priority.
+   * @throws {SyscallError} If it is refused.
+   */
+  deletePolicyRule(rule: Pick<PolicyRule, "family" | "priority">): boolean {
+    const { family, priority } = rule;
+    try {
+      this.#exchange(
+        policyRuleRequest(RTM.DELRULE, NLM_F.ACK, { family, priority }, ROUTE_PROTOCOL),
+        () => `delete IPv${family} routing rule ${priority}`,
+      );
+      return true;
+    } catch (error) {
+      if (error instanceof SyscallError && error.errno === ERRNO.ENOENT) return false;
+      throw error;
+    }
+  }
+
+  /**
    * Asks which way a packet to an address would take.
    *
    * @param destination 4 or 16 bytes.
@@ -283,9 +322,10 @@ export class Netlink implements Disposable {
   #route(type: number, flags: number, route: RouteRequest, verb: string): void {
     const family = familyOf(route.destination.address);
     const body = routeBody({ family, destinationLength: route.destination.length, isOurs: true });
+    if (route.isUnreachable) body.set([SCOPE_NUMBER.global, RTN_UNREACHABLE], 6);
     const request = new NetlinkRequest(type, flags, body)
-      .attribute(ATTRIBUTE.RTA_DST, route.destination.address)
-      .attributeU32(ATTRIBUTE.RTA_OIF, route.interfaceIndex);
+      .attribute(ATTRIBUTE.RTA_DST, route.destination.address);
+    if (!route.isUnreachable) request.attributeU32(ATTRIBUTE.RTA_OIF, route.interfaceIndex);
     if (route.preferredSource) request.attribute(ATTRIBUTE.RTA_PREFSRC, route.preferredSource);
     if (route.metric) request.attributeU32(ATTRIBUTE.RTA_PRIORITY, route.metric);
     if (route.table !== undefined) request.attributeU32(ATTRIBUTE.RTA_TABLE, route.table);

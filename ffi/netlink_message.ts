@@ -68,8 +68,11 @@ export const ATTRIBUTE = {
   RTA_TABLE: 15,
   FRA_SRC: 2,
   FRA_PRIORITY: 6,
+  FRA_SUPPRESS_PREFIXLEN: 14,
   FRA_TABLE: 15,
   FRA_PROTOCOL: 21,
+  FRA_IP_PROTO: 22,
+  FRA_SPORT_RANGE: 23,
 } as const;
 
 /** Flag in an attribute's type: its value is a list of attributes. */

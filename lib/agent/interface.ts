@@ -233,9 +233,14 @@ export class MeshInterface {
  *
  * @param netlink Open.
  * @param ranges Of the mesh.
+ * @param remedy What a person can do about it.
  * @throws {AgentError} `config`, naming the first such route.
  */
-export function refuseOverlap(netlink: Netlink, ranges: readonly IpPrefix[]): void {
+export function refuseOverlap(
+  netlink: Netlink,
+  ranges: readonly IpPrefix[],
+  remedy = "give the coordinator another range by --range",
+): void {
   const inTheWay = netlink.routes().find((route) =>
     route.table !== TABLE_LOCAL && !isOurs(route) && !isOwnAddressRoute(route) &&
     ROUTE_TYPES_IN_THE_WAY.includes(route.type) && route.destination.length > 0 &&
@@ -249,7 +254,7 @@ export function refuseOverlap(netlink: Netlink, ranges: readonly IpPrefix[]): vo
   throw new AgentError(
     "config",
     `Cannot use mesh range ${formatIpPrefix(range)}: this machine has a route to ` +
-      `${formatIpPrefix(destination)}${where}; give the coordinator another range by --range`,
+      `${formatIpPrefix(destination)}${where}; ${remedy}`,
   );
 }
 
@@ -276,7 +281,7 @@ function tryDelete(netlink: Netlink, rule: SourceRule): void {
 }
 
 /** Runs `body`, and gives a failed system call the fault that the exit code needs. */
-function orAgentError<T>(body: () => T): T {
+export function orAgentError<T>(body: () => T): T {
   try {
     return body();
   } catch (error) {

@@ -111,7 +111,7 @@ export function agentStatusOf(parts: StatusParts): AgentStatus {
  * @param clock Makes times of the device's instants.
  */
 export function peerStatusOf(
-  node: NodeRecord,
+  node: Pick<NodeRecord, "name" | "nodeId" | "addresses">,
   peer: PeerStatus | undefined,
   isPresent: boolean,
   clock: Clock,

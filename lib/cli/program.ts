@@ -19,6 +19,7 @@ import { definePing } from "./ping.ts";
 import { defineSshEndpoint } from "./ssh_endpoint.ts";
 import { defineStatus } from "./status.ts";
 import { defineToken } from "./token.ts";
+import { defineUp } from "./up.ts";
 import { defineVersion } from "./version.ts";
 
 /**
@@ -67,6 +68,7 @@ export function buildProgram(): Command {
   defineToken(program.command("token"));
   defineLeave(program.command("leave"));
   defineSshEndpoint(program.command("ssh-endpoint"));
+  defineUp(program.command("up"));
   defineVersion(program.command("version"));
   return program;
 }

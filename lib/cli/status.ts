@@ -5,6 +5,7 @@
  */
 
 import type { Command } from "commander";
+import type { StaticStatus } from "../agent/static_status.ts";
 import type { AgentStatus } from "../agent/status.ts";
 import type { CoordinatorStatus } from "../coordinator/coordinator.ts";
 import { AGENT_STATE_FOLDER } from "../config/paths.ts";
@@ -25,7 +26,7 @@ Examples:
   tunnelmesh status --json --state /var/lib/tunnelmesh-second`,
     )
     .action(async (options: CommonOptions) => {
-      const found = await askNodeOrCoordinator<AgentStatus, CoordinatorStatus>(
+      const found = await askNodeOrCoordinator<AgentStatus | StaticStatus, CoordinatorStatus>(
         options.state,
         "status",
       );

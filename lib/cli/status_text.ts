@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { StaticStatus } from "../agent/static_status.ts";
 import type { AgentPeerStatus, AgentStatus } from "../agent/status.ts";
 import type { CoordinatorPeer, CoordinatorStatus } from "../coordinator/coordinator.ts";
 import { formatAge, formatBytes, formatTable, paint } from "./output.ts";
@@ -14,27 +15,47 @@ import { formatAge, formatBytes, formatTable, paint } from "./output.ts";
  * @param status What the agent says.
  * @param now Milliseconds since 1970, to say how long ago things were.
  */
-export function formatStatus(status: AgentStatus, now: number): string {
-  const { dataPlane, coordinator } = status;
+export function formatStatus(status: AgentStatus | StaticStatus, now: number): string {
+  const { dataPlane } = status;
   const online = status.peers.filter((peer) => peer.online).length;
-  const link = coordinator.connected ? paint("green", "connected") : paint("red", "not connected");
   const facts: [string, string][] = [
     ["Name", paint("bold", status.name)],
     ["Node id", status.nodeId],
     ["Mesh", status.mesh],
-    ["Addresses", `${status.addresses.ipv4}, ${status.addresses.ipv6}`],
+    ["Addresses", joinAddresses(status.addresses)],
     ["Interface", status.interface],
     [
       "Data plane",
       `${dataPlane.kind}, ${dataPlane.aead}${dataPlane.reason ? ` (${dataPlane.reason})` : ""}`,
     ],
-    ["Coordinator", `${coordinator.url}, ${link}`],
-    ["Policy", status.policy],
+    ...("coordinator" in status ? factsOfMesh(status) : factsOfFile(status)),
     ["Peers", `${status.peers.length}, ${online} online`],
     ...status.notes.map((note): [string, string] => ["Note", note]),
   ];
   const table = formatTable(facts.map(([name, value]) => [`${name}:`, value]));
   return status.peers.length === 0 ? table : `${table}\n\n${formatPeers(status.peers, now)}`;
+}
+
+function factsOfMesh({ coordinator, policy }: AgentStatus): [string, string][] {
+  const link = coordinator.connected ? paint("green", "connected") : paint("red", "not connected");
+  return [["Coordinator", `${coordinator.url}, ${link}`], ["Policy", policy]];
+}
+
+/** A node in allow-list mode has a file in place of a coordinator. */
+function factsOfFile({ config, publicKey, ...status }: StaticStatus): [string, string][] {
+  const fault = config.fault === undefined ? "in force" : paint("red", "broken, not in force");
+  const disabled = status.peers.filter((peer) => !peer.enabled).map(({ name }) => name);
+  return [
+    ["Public key", publicKey],
+    ["Policy", `${config.path}, ${fault}`],
+    ...(disabled.length === 0 ? [] : [["Disabled", disabled.join(", ")] as [string, string]]),
+    ...(status.masquerade ? [["Masquerade", "on"] as [string, string]] : []),
+    ...(status.defaultRoute ? [["Default route", "through the tunnel"] as [string, string]] : []),
+  ];
+}
+
+function joinAddresses({ ipv4, ipv6 }: AgentStatus["addresses"]): string {
+  return [ipv4, ipv6].filter((address) => address !== "").join(", ");
 }
 
 /**
@@ -48,8 +69,8 @@ export function formatPeers(peers: readonly AgentPeerStatus[], now: number): str
   const heading = ["NAME", "IPV4", "IPV6", "STATE", "PATH", "RTT", "HANDSHAKE", "RX", "TX"];
   const rows = peers.map((peer) => [
     peer.name,
-    peer.addresses.ipv4,
-    peer.addresses.ipv6,
+    peer.addresses.ipv4 || "-",
+    peer.addresses.ipv6 || "-",
     peer.online ? "online" : "offline",
     peer.path.kind === "none" ? "-" : [peer.path.kind, peer.path.remote].join(" ").trim(),
     peer.path.rttMs === undefined ? "-" : `${peer.path.rttMs.toFixed(1)} ms`,

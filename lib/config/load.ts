@@ -83,7 +83,13 @@ export function parseConfig<Schema extends z.ZodObject>(
   );
 }
 
-async function readConfig(file: string): Promise<string> {
+/**
+ * Reads the text of a configuration file.
+ *
+ * @param file Path.
+ * @throws {ConfigError} If it cannot be read.
+ */
+export async function readConfig(file: string): Promise<string> {
   try {
     return await Deno.readTextFile(file);
   } catch (cause) {
@@ -99,11 +105,14 @@ function describe(path: readonly (string | number)[], message: string): string {
 /** Keys that the object at a path of the schema may have. */
 function knownKeys(schema: z.ZodObject, path: readonly (string | number)[]): string[] {
   let at: unknown = schema;
-  for (const step of path) at = shapeOf(at)[step];
+  for (const step of path) {
+    // A list has no names: what its items may hold is found through it, like through `optional`.
+    if (typeof step === "string") at = shapeOf(at)[step];
+  }
   return Object.keys(shapeOf(at));
 }
 
-/** The fields of an object schema, through `optional` and its like. */
+/** The fields of an object schema, through `optional`, lists and their like. */
 function shapeOf(schema: unknown): Record<string | number, unknown> {
   let inner = schema as { shape?: Record<string, unknown>; unwrap?: () => unknown };
   while (inner.shape === undefined && inner.unwrap) inner = inner.unwrap() as typeof inner;

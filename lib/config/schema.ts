@@ -134,8 +134,13 @@ function messages(highest: number) {
   return z.int(rule).min(16, rule).max(highest, rule);
 }
 
-/** Text that a parser takes; its complaint is what the user reads. */
-function textLike<Value>(isNoText: string, parse: (text: string) => Value) {
+/**
+ * Text that a parser takes; its complaint is what the user reads.
+ *
+ * @param isNoText What to say if it is something else than text.
+ * @param parse Throws an `Error` that says what is wrong.
+ */
+export function textLike<Value>(isNoText: string, parse: (text: string) => Value) {
   return z.string(isNoText).transform((text, context) => {
     try {
       return parse(text);

@@ -10,25 +10,40 @@
 
 import { readU32Be } from "../base/integers.ts";
 import type { IpAddress } from "../net/endpoint.ts";
-import { requireIpAddress } from "../net/ip_address.ts";
+import { isUnspecified, requireIpAddress } from "../net/ip_address.ts";
 import { DESTINATION_AT, ipVersion, ipVersionAt, SOURCE_AT } from "../net/ip_packet.ts";
 import type { AllowedIps } from "./allowed_ips.ts";
 
 /** Why a packet is dropped; these are drop reasons of the session layer. */
 export type InnerFault = "bad-plaintext" | "source-not-allowed" | "destination-not-ours";
 
+/**
+ * `0.0.0.0` and `::` among the own addresses: this machine forwards for its peers, so every address
+ * of that family that can be a machine's counts as ours. Sources of peers are checked all the same.
+ */
+export const ANY_IPV4: IpAddress = new Uint8Array(4);
+/** See {@linkcode ANY_IPV4}. */
+export const ANY_IPV6: IpAddress = new Uint8Array(16);
+
 /** This machine's own mesh addresses: few, asked for with every packet. */
 export class OwnAddresses {
   readonly #ipv4: Uint32Array;
   /** Four words for each. */
   readonly #ipv6: Uint32Array;
+  readonly #isAnyIpv4: boolean;
+  readonly #isAnyIpv6: boolean;
 
   /**
-   * @param addresses Each 4 or 16 bytes; copied.
+   * @param addresses Each 4 or 16 bytes, {@linkcode ANY_IPV4} and {@linkcode ANY_IPV6} for all of a
+   * family; copied.
    * @throws {RangeError} when one has another length.
    */
   constructor(addresses: readonly IpAddress[]) {
     addresses.forEach(requireIpAddress);
+    const isAny = (length: number) =>
+      addresses.some((address) => address.length === length && isUnspecified(address));
+    this.#isAnyIpv4 = isAny(4);
+    this.#isAnyIpv6 = isAny(16);
     const ofLength = (length: number) => addresses.filter((address) => address.length === length);
     this.#ipv4 = Uint32Array.from(ofLength(4), (address) => readU32Be(address, 0));
     this.#ipv6 = Uint32Array.from(
@@ -40,7 +55,7 @@ export class OwnAddresses {
   hasIpv4(bytes: Uint8Array, offset: number): boolean {
     const word = readU32Be(bytes, offset);
     for (let i = 0; i < this.#ipv4.length; i++) if (this.#ipv4[i] === word) return true;
-    return false;
+    return this.#isAnyIpv4 && !isNoHostIpv4(bytes, offset);
   }
 
   /** Whether the IPv6 address that stands at an offset, within bounds, is ours. */
@@ -53,7 +68,7 @@ export class OwnAddresses {
         own[i + 1] === readU32Be(bytes, offset + 4) && own[i] === readU32Be(bytes, offset)
       ) return true;
     }
-    return false;
+    return this.#isAnyIpv6 && !isNoHostIpv6(bytes, offset);
   }
 }
 
