@@ -106,7 +106,13 @@ export class SshDialer {
     }
     this.#state = "dialing";
     const abort = this.#abort = new AbortController();
-    const attempts = this.#addresses.map((address, i) => this.#attempt(address, i, abort));
+    let before: Promise<unknown> = Promise.resolve();
+    const attempts = this.#addresses.map((address, turn) => {
+      const isFirst = turn === 0;
+      const attempt = this.#attempt(address, isFirst ? undefined : before, turn, abort);
+      before = attempt;
+      return attempt;
+    });
     Promise.any(attempts).then(({ dialed, address }) => {
       if (this.#state === "closed") return dialed.stream.close();
       this.#state = "open";
@@ -119,8 +125,13 @@ export class SshDialer {
   }
 
   /** One address, in its turn; the first to stand ends the others. */
-  async #attempt(address: SshAddress, turn: number, abort: AbortController) {
-    await this.#headStart(turn, abort.signal);
+  async #attempt(
+    address: SshAddress,
+    before: Promise<unknown> | undefined,
+    turn: number,
+    abort: AbortController,
+  ) {
+    if (before !== undefined) await this.#headStart(before, turn, abort.signal);
     const dialed = await this.#options.dial(address, abort.signal);
     if (abort.signal.aborted) {
       dialed.stream.close();
@@ -130,11 +141,15 @@ export class SshDialer {
     return { dialed, address };
   }
 
-  #headStart(turn: number, signal: AbortSignal): Promise<void> {
+  /** Until the address before has failed, or has had its head start. */
+  #headStart(before: Promise<unknown>, turn: number, signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
-    if (turn === 0) return Promise.resolve();
     return new Promise((resolve, reject) => {
       const cancel = clock.schedule(clock.now() + turn * NEXT_ADDRESS_AFTER_MS, resolve);
+      before.catch(() => {
+        cancel();
+        if (!signal.aborted) resolve();
+      });
       signal.addEventListener("abort", () => {
         cancel();
         reject(new Error("Another address was faster"));
