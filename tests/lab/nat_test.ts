@@ -63,6 +63,8 @@ Deno.test("NatLab translates and filters as its modes say", NEEDS_LAB, async () 
     deepStrictEqual([found.mapping, found.filtering, found.isPortKept], expected, mode);
     const outside = mode === "none" ? "10.1.0.2:" : "203.0.113.1:";
     ok(found.seen.every((text) => text.startsWith(outside)), `${mode}: ${found.seen}`);
+    const inward = await lab.host("pub2").run(["ping", "-n", "-c1", "-W0.3", host.ipv4]);
+    strictEqual(inward.code === 0, mode === "none", `${mode}: private addresses are routed inward`);
   }
   await lab.firewall("a", "noudp");
   deepStrictEqual(await probe(host, "classify", 40_000, FIRST, SECOND), { udp: "blocked" });
