@@ -6,6 +6,7 @@
 
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { connect } from "node:net";
+import ssh2 from "ssh2";
 import type { SshTransport } from "../../lib/transport/ssh.ts";
 import { SshClientConnection, SshConnectionError } from "../../lib/crypto/ssh_transport.ts";
 import { FakeClock } from "../fakes/clock.ts";
@@ -293,5 +294,48 @@ Deno.test("SshTransport closes what has been idle for long", async () => {
     await until(() => b.pathTo(nodeA.nodeId) === undefined);
   } finally {
     await closeAll(a, b);
+  }
+});
+
+Deno.test("SshTransport lets nobody in who knows a member's public key and cannot sign with it", async () => {
+  const [nodeA, nodeB] = [testNode("a"), testNode("b")];
+  const a = await openTransport(nodeA, new TestRoster(nodeA, nodeB));
+  const { Client, BaseAgent, utils } = ssh2;
+  const parse = (text: string) => utils.parseKey(text);
+  let signed = 0;
+  class Forger extends BaseAgent {
+    getIdentities(done: (error: undefined, keys: unknown[]) => void) {
+      done(undefined, [parse(nodeB.clientKey.privateText)]);
+    }
+    sign(
+      _key: unknown,
+      data: Uint8Array,
+      _options: unknown,
+      done: (error: undefined, signature: unknown) => void,
+    ) {
+      signed++;
+      done(undefined, parse(nodeA.clientKey.privateText).sign(data));
+    }
+  }
+  try {
+    const outcome = await new Promise<string>((resolve) => {
+      const client = new Client();
+      client.on("ready", () => resolve("let in")).on("error", ({ level }: { level: string }) => {
+        client.destroy();
+        resolve(level);
+      });
+      client.connect({
+        host: "127.0.0.1",
+        port: a.port,
+        username: "b",
+        agent: new Forger(),
+        authHandler: ["agent"],
+      });
+    });
+    strictEqual(outcome, "client-authentication");
+    strictEqual(signed, 1, "the key itself was welcome");
+    strictEqual(a.pathTo(nodeB.nodeId), undefined);
+  } finally {
+    await a.close();
   }
 });
