@@ -63,7 +63,7 @@ export function parseConfig<Schema extends z.ZodObject>(
   const broken = document.errors[0] ?? document.warnings[0];
   if (broken) fail(`no valid YAML (${firstLine(broken.message)})`, broken.pos[0]);
 
-  const result = schema.safeParse(document.toJS() ?? {});
+  const result = schema.safeParse(valueOf(document, fail) ?? {});
   if (result.success) return result.data;
 
   // A mistyped key also makes the right one missing: the key is the better thing to say.
@@ -95,6 +95,15 @@ export async function readConfig(file: string): Promise<string> {
   } catch (cause) {
     const why = cause instanceof Deno.errors.NotFound ? "there is no such file" : `${cause}`;
     throw new ConfigError(file, why, undefined, undefined, { cause });
+  }
+}
+
+/** An alias of nothing, or a bomb of aliases, shows only now. */
+function valueOf(document: Document, fail: (fault: string, offset: number) => never): unknown {
+  try {
+    return document.toJS();
+  } catch (error) {
+    return fail(`no valid YAML (${firstLine(error instanceof Error ? error.message : "")})`, 0);
   }
 }
 

@@ -31,6 +31,7 @@ const WRONG_COORDINATOR: [string, number, number, RegExp, string][] = [
   ["session: { rejectAfterSeconds: 60 }", 1, 32, /rekeyAfterSeconds may not be above/, "passed"],
   ["http: maybe", 1, 7, /http is true or false/, "not a boolean"],
   ["name: a\nname: b", 2, 1, /no valid YAML/, "a key twice"],
+  ["name: *a", 1, 1, /no valid YAML \(Unresolved alias/, "an alias of nothing"],
   ["name: 'a", 1, 9, /no valid YAML/, "an open quote"],
   ["- name", 1, 1, /keys with values/, "a list"],
   ["just text", 1, 1, /keys with values/, "text"],
