@@ -12,6 +12,13 @@
 
 import type { Duplex } from "node:stream";
 import { equalBytes } from "../base/bytes.ts";
+import {
+  loadSsh2,
+  type Ssh2,
+  type Ssh2Channel,
+  type Ssh2Client,
+  type Ssh2Incoming,
+} from "./ssh2.ts";
 import { SshReader } from "./ssh_wire.ts";
 
 /** Name of the service: a subsystem, or what stands for the command of an `exec` request. */
@@ -366,82 +373,4 @@ function connectionError(cause: unknown, isWrongHostKey: boolean): SshConnection
     ? "it refuses the client key"
     : message;
   return new SshConnectionError(fault, `Cannot connect to SSH server: ${why}`, { cause });
-}
-
-async function loadSsh2(): Promise<Ssh2> {
-  const { default: ssh2 } = await import("ssh2");
-  return ssh2 as Ssh2; // the package comes without types; below is what is used of it
-}
-
-interface Ssh2 {
-  readonly Client: new () => Ssh2Client;
-  readonly Server: new (options: object) => Ssh2Server;
-  readonly utils: {
-    parseKey(data: Uint8Array): Error | {
-      verify(blob: Uint8Array, signature: Uint8Array, hash?: string): boolean | Error;
-    };
-  };
-}
-
-type Ssh2Channel = Duplex;
-type Answer<T> = (error: Error | undefined, value: T) => void;
-
-interface Ssh2Client {
-  on(event: "ready" | "close", listener: () => void): this;
-  on(event: "error", listener: (error: Error) => void): this;
-  connect(options: {
-    readonly hostVerifier: (key: Uint8Array) => boolean;
-    readonly [option: string]: unknown;
-  }): this;
-  exec(command: string, answer: Answer<Ssh2Channel>): this;
-  forwardOut(
-    fromHost: string,
-    fromPort: number,
-    host: string,
-    port: number,
-    answer: Answer<Ssh2Channel>,
-  ): this;
-  end(): this;
-}
-
-interface Ssh2Server {
-  on(event: "connection", listener: (client: Ssh2Incoming) => void): this;
-  injectSocket(socket: Duplex): void;
-}
-
-interface Ssh2Incoming {
-  noMoreSessions: boolean;
-  on(event: "error", listener: (error: Error) => void): this;
-  on(event: "authentication", listener: (attempt: Ssh2Attempt) => void): this;
-  on(event: "session", listener: (accept: () => Ssh2Session) => void): this;
-  end(): this;
-}
-
-interface Ssh2Attempt {
-  readonly method: string;
-  readonly key?: { readonly algo: string; readonly data: Uint8Array };
-  readonly blob: Uint8Array;
-  readonly signature?: Uint8Array;
-  readonly hashAlgo?: string;
-  accept(): void;
-  reject(methods: string[]): void;
-}
-
-interface Ssh2Session {
-  on(
-    event: "subsystem",
-    listener: (
-      accept: () => Ssh2Channel,
-      reject: () => void,
-      info: { readonly name: string },
-    ) => void,
-  ): this;
-  on(
-    event: "exec",
-    listener: (
-      accept: () => Ssh2Channel,
-      reject: () => void,
-      info: { readonly command: string },
-    ) => void,
-  ): this;
 }
