@@ -1,0 +1,357 @@
+/**
+ * The relay as a way for datagrams: one connection to the coordinator, by which every member that
+ * has one too can be reached.
+ *
+ * ```
+ *          connect              takeTicket             opened
+ *  idle ────────────▶ asking ──────────────▶ dialing ─────────▶ open
+ *                       ▲                        │                │
+ *                       └── waiting, 0.5 … 30 s with jitter ◀─────┘ closed
+ * ```
+ *
+ * What must hold: the connection is kept once it was wanted; what waits in it is bounded; a
+ * connection that does not answer is noticed, within seconds if something is being sent.
+ *
+ * @module
+ */
+
+import type { Clock } from "../base/clock.ts";
+import type { RelayDialer, RelaySocket, RelaySocketEvents } from "./relay_dialing.ts";
+import {
+  MAX_RELAY_DATAGRAM,
+  RelayLink,
+  type RelayPath,
+  type RelayPeer,
+  relayPeer,
+} from "./relay_link.ts";
+
+export type { RelayPath } from "./relay_link.ts";
+
+/** Bytes that may wait for the connection. With what is being gathered a little more waits. */
+const MAX_QUEUED_BYTES = 1_048_576;
+const FIRST_WAIT_MS = 500;
+const MOST_WAIT_MS = 30_000;
+/** A connection that stood so long was a good one. */
+const GOOD_AFTER_MS = 10_000;
+/** From asking for a ticket to the open connection. */
+const SETUP_TIMEOUT_MS = 15_000;
+/** How often the connection is looked at. */
+const CHECK_MS = 5_000;
+/** Quiet for so long: a ping, which also keeps proxies from cutting the connection. */
+const QUIET_MS = 25_000;
+/** As {@linkcode QUIET_MS}, while this node sends. */
+const QUIET_WHILE_SENDING_MS = 5_000;
+/** An unanswered ping ends the connection after so long. */
+const PONG_TIMEOUT_MS = 5_000;
+
+/** What happens to the connection. */
+export interface RelayEvents {
+  /** Every peer that is connected too can be reached from here on. */
+  opened?(): void;
+  /** No more; it is opened again. `reason` is for people. */
+  closed?(reason: string): void;
+}
+
+/** What a {@linkcode RelayTransport} works with. */
+export interface RelayTransportOptions {
+  readonly clock: Clock;
+  readonly dial: RelayDialer;
+  /**
+   * Asks the coordinator for a ticket, which comes by `takeTicket`.
+   *
+   * @returns `false` if it cannot be asked: `retryNow` is called when it can.
+   */
+  readonly askTicket: () => boolean;
+  /** Whether a node is a peer: nothing is taken from others. */
+  readonly isPeer: (nodeId: string) => boolean;
+  readonly events?: RelayEvents;
+  /** @default {Math.random} */
+  readonly random?: () => number;
+  /** @default {1048576} */
+  readonly maxQueuedBytes?: number;
+}
+
+/** Datagrams that were not carried, by why. */
+export interface RelayDropCounts {
+  /** The connection was behind. */
+  queueFull: number;
+  /** There was no connection. */
+  noConnection: number;
+}
+
+/** Carries datagrams through the relay. */
+export class RelayTransport {
+  readonly #options: RelayTransportOptions;
+  readonly #random: () => number;
+  readonly #peers = new Map<string, RelayPeer>();
+  readonly #drops: RelayDropCounts = { queueFull: 0, noConnection: 0 };
+  #receive: ((datagram: Uint8Array, path: RelayPath) => void) | undefined;
+  #state: "idle" | "asking" | "dialing" | "open" | "waiting" | "closed" = "idle";
+  #attempt: Attempt | undefined;
+  #link: RelayLink | undefined;
+  #waitMs = FIRST_WAIT_MS;
+  #cancelTimer: (() => void) | undefined;
+  #openedAt = 0;
+  #failure: string | undefined;
+
+  /** Starts idle. */
+  constructor(options: RelayTransportOptions) {
+    this.#options = options;
+    this.#random = options.random ?? Math.random;
+  }
+
+  /** Whether there is a connection. */
+  get isConnected(): boolean {
+    return this.#link !== undefined;
+  }
+
+  /** Why there is none; `undefined` while there is one, or none was wanted. */
+  get failure(): string | undefined {
+    return this.isConnected ? undefined : this.#failure;
+  }
+
+  /** Datagrams that were not carried. */
+  get drops(): Readonly<RelayDropCounts> {
+    return this.#drops;
+  }
+
+  /** Starts delivering; as `DatagramCarrier.start`. A relay that is away is no failure. */
+  start(receive: (datagram: Uint8Array, path: RelayPath) => void): void {
+    this.#receive = receive;
+  }
+
+  /** Opens the connection, and opens it again from then on. */
+  connect(): void {
+    if (this.#state === "idle") this.#ask();
+  }
+
+  /** A way to a node is wanted: the same connection serves all. */
+  want(_nodeId: string): void {
+    this.connect();
+  }
+
+  /** The coordinator can be asked again, or the network changed: what waits tries at once. */
+  retryNow(): void {
+    if (this.#state !== "waiting") return;
+    this.#waitMs = FIRST_WAIT_MS;
+    this.#ask();
+  }
+
+  /** The network changed under the connection: makes a new one in its place. */
+  renew(): void {
+    if (this.#state === "idle" || this.#state === "closed") return;
+    this.#endAttempt();
+    this.#waitMs = FIRST_WAIT_MS;
+    if (this.#dropLink()) this.#options.events?.closed?.("the network changed");
+    this.#ask();
+  }
+
+  /** The ticket that was asked for; one that nobody waits for is left to grow old. */
+  takeTicket(ticket: Uint8Array): void {
+    if (this.#state !== "asking") return;
+    this.#state = "dialing";
+    this.#attempt = new Attempt(this.#options.dial, {
+      open: (socket) => {
+        socket.send(ticket, () => {});
+        this.#opened(socket);
+      },
+      message: (message) => this.#link?.receive(message) ?? true,
+      closed: (reason) => this.#closed(reason),
+    });
+  }
+
+  /** Sends one datagram; copied. @returns `false` if it is lost. */
+  send(datagram: Uint8Array, path: { readonly key: string }): boolean {
+    const { length } = datagram;
+    if (length === 0 || length > MAX_RELAY_DATAGRAM) return false;
+    const peer = this.#peers.get(path.key);
+    if (this.#link === undefined || peer === undefined) {
+      this.#drops.noConnection++;
+      return false;
+    }
+    if (this.#link.send(datagram, peer)) {
+      this.#attempt!.hasSent = true;
+      return true;
+    }
+    this.#drops.queueFull++;
+    return false;
+  }
+
+  /** Largest datagram in bytes. */
+  largestDatagram(): number {
+    return MAX_RELAY_DATAGRAM;
+  }
+
+  /** The way to a peer; `undefined` without a connection. */
+  pathTo(nodeId: string): RelayPath | undefined {
+    return this.#link && this.#peerOf(nodeId)?.path;
+  }
+
+  /** Forgets a peer. */
+  removePeer(nodeId: string): void {
+    const key = `relay ${nodeId}`;
+    const peer = this.#peers.get(key);
+    if (peer !== undefined) this.#link?.forget(peer);
+    this.#peers.delete(key);
+  }
+
+  /** Ends the connection for good. Safe to call twice. */
+  close(): Promise<void> {
+    this.#state = "closed";
+    this.#cancelTimer?.();
+    this.#dropLink();
+    this.#attempt?.close();
+    this.#attempt = undefined;
+    return Promise.resolve();
+  }
+
+  #peerOf(nodeId: string): RelayPeer | undefined {
+    const key = `relay ${nodeId}`;
+    const known = this.#peers.get(key);
+    if (known !== undefined || !this.#options.isPeer(nodeId)) return known;
+    const peer = relayPeer(nodeId);
+    this.#peers.set(key, peer);
+    return peer;
+  }
+
+  #ask(): void {
+    this.#state = "asking";
+    this.#after(SETUP_TIMEOUT_MS, () => this.#failed("no answer"));
+    if (!this.#options.askTicket()) this.#failed("the coordinator cannot be reached");
+  }
+
+  #opened(socket: RelaySocket): void {
+    this.#state = "open";
+    this.#openedAt = this.#options.clock.now();
+    this.#link = new RelayLink({
+      socket,
+      maxQueuedBytes: this.#options.maxQueuedBytes ?? MAX_QUEUED_BYTES,
+      peerOf: (nodeId) => this.#peerOf(nodeId),
+      receive: (datagram, path) => this.#receive?.(datagram, path),
+    });
+    this.#watch({ heardAt: this.#openedAt, pingedAt: undefined });
+    this.#options.events?.opened?.();
+  }
+
+  /** Pings what is quiet, and ends what does not answer. */
+  #watch(seen: { readonly heardAt: number; readonly pingedAt: number | undefined }): void {
+    this.#after(CHECK_MS, () => {
+      const attempt = this.#attempt!;
+      const now = this.#options.clock.now();
+      if (attempt.hasHeard) {
+        attempt.hasHeard = attempt.hasSent = false;
+        return this.#watch({ heardAt: now, pingedAt: undefined });
+      }
+      if (seen.pingedAt !== undefined && now - seen.pingedAt >= PONG_TIMEOUT_MS) {
+        return this.#failed("it stopped answering");
+      }
+      const quietMs = now - seen.heardAt;
+      const isDue = quietMs >= (attempt.hasSent ? QUIET_WHILE_SENDING_MS : QUIET_MS);
+      if (!isDue || seen.pingedAt !== undefined) return this.#watch(seen);
+      attempt.ping();
+      this.#watch({ ...seen, pingedAt: now });
+    });
+  }
+
+  #failed(reason: string): void {
+    this.#endAttempt();
+    this.#closed(reason);
+  }
+
+  #closed(reason: string): void {
+    if (this.#state === "closed") return;
+    this.#attempt = undefined;
+    this.#failure = reason;
+    const { clock, events } = this.#options;
+    const wasOpen = this.#dropLink();
+    if (wasOpen && clock.now() - this.#openedAt >= GOOD_AFTER_MS) this.#waitMs = FIRST_WAIT_MS;
+    this.#state = "waiting";
+    this.#after(this.#waitMs * (0.5 + this.#random()), () => this.#ask());
+    this.#waitMs = Math.min(MOST_WAIT_MS, this.#waitMs * 2);
+    if (wasOpen) events?.closed?.(reason);
+  }
+
+  #endAttempt(): void {
+    this.#attempt?.terminate();
+    this.#attempt = undefined;
+  }
+
+  #dropLink(): boolean {
+    const hadLink = this.#link !== undefined;
+    this.#link = undefined;
+    return hadLink;
+  }
+
+  /** One timer: what it is for depends on the state. */
+  #after(ms: number, callback: () => void): void {
+    this.#cancelTimer?.();
+    const { clock } = this.#options;
+    this.#cancelTimer = clock.schedule(clock.now() + ms, callback);
+  }
+}
+
+/** What an attempt tells. */
+interface AttemptEvents {
+  open(socket: RelaySocket): void;
+  /** Returns `false` if the message makes no sense. */
+  message(bytes: Uint8Array): boolean;
+  closed(reason: string): void;
+}
+
+/** One connection, from dialing to its end; silent once it was ended from this side. */
+class Attempt {
+  /** Whether something came, or went, since this was last looked at. */
+  hasHeard = false;
+  hasSent = false;
+  #socket: RelaySocket | undefined;
+  #isOpen = false;
+  #isOver = false;
+
+  constructor(dial: RelayDialer, events: AttemptEvents) {
+    const open = () => {
+      if (!this.#isOver && this.#isOpen && this.#socket !== undefined) events.open(this.#socket);
+    };
+    const end = (reason: string) => {
+      if (this.#isOver) return;
+      this.#isOver = true;
+      events.closed(reason);
+    };
+    const socketEvents: RelaySocketEvents = {
+      open: () => {
+        this.#isOpen = true;
+        open();
+      },
+      message: (bytes) => {
+        this.hasHeard = true;
+        if (this.#isOver || events.message(bytes)) return;
+        this.#socket?.terminate();
+        end("it sent what makes no sense");
+      },
+      pong: () => {
+        this.hasHeard = true;
+      },
+      closed: end,
+    };
+    dial(socketEvents).then((socket) => {
+      this.#socket = socket;
+      if (this.#isOver) socket.terminate();
+      else open();
+    }, (error) => end(error instanceof Error ? error.message : String(error)));
+  }
+
+  ping(): void {
+    this.#socket?.ping();
+  }
+
+  /** Ends it in order. */
+  close(): void {
+    this.#isOver = true;
+    this.#socket?.close();
+  }
+
+  /** Ends it at once. */
+  terminate(): void {
+    this.#isOver = true;
+    this.#socket?.terminate();
+  }
+}
