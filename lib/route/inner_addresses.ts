@@ -44,7 +44,8 @@ export class OwnAddresses {
       addresses.some((address) => address.length === length && isUnspecified(address));
     this.#isAnyIpv4 = isAny(4);
     this.#isAnyIpv6 = isAny(16);
-    const ofLength = (length: number) => addresses.filter((address) => address.length === length);
+    const ofLength = (length: number) =>
+      addresses.filter((address) => address.length === length && !isUnspecified(address));
     this.#ipv4 = Uint32Array.from(ofLength(4), (address) => readU32Be(address, 0));
     this.#ipv6 = Uint32Array.from(
       ofLength(16).flatMap((address) => [0, 4, 8, 12].map((at) => readU32Be(address, at))),

@@ -11,6 +11,8 @@ import { parseIpAddress } from "../../lib/net/ip_address.ts";
 import { parseIpPrefix } from "../../lib/net/ip_prefix.ts";
 import { AllowedIps } from "../../lib/route/allowed_ips.ts";
 import {
+  ANY_IPV4,
+  ANY_IPV6,
   destinationPeer,
   type InnerFault,
   OwnAddresses,
@@ -82,6 +84,36 @@ Deno.test("T21: receivedPacketFault() judges source and destination", () => {
       `${why}: ${from} ${to}`,
     );
   }
+});
+
+/** Packet of "laptop" to a machine that forwards for its peers: source, destination, fault, why. */
+const FORWARDED: [from: End, to: End, fault: InnerFault | undefined, why: string][] = [
+  ["100.64.0.2", "100.64.0.1", undefined, "ours, as ever"],
+  ["100.64.0.2", "8.8.8.8", undefined, "the Internet's"],
+  ["fd00::2", "2001:db8::1", undefined, "the Internet's"],
+  ["100.64.0.3", "8.8.8.8", "source-not-allowed", "forwarding gives nobody another's address"],
+  ["8.8.8.8", "100.64.0.1", "source-not-allowed", "nobody's"],
+  ["100.64.0.2", "127.0.0.1", "destination-not-ours", "loopback"],
+  ["100.64.0.2", "224.0.0.251", "destination-not-ours", "multicast"],
+  ["100.64.0.2", "255.255.255.255", "destination-not-ours", "broadcast"],
+  ["100.64.0.2", "0.0.0.0", "destination-not-ours", "unspecified"],
+  ["fd00::2", "::1", "destination-not-ours", "loopback"],
+  ["fd00::2", "ff02::1", "destination-not-ours", "multicast"],
+  ["fd00::2", mapped("127.0.0.1"), "destination-not-ours", "loopback, IPv4-mapped"],
+];
+
+Deno.test("OwnAddresses with ANY_IPV4 and ANY_IPV6 takes every machine's address for ours", () => {
+  const own = ["100.64.0.1", "fd00::1"].map(parseIpAddress);
+  const forwarding = new OwnAddresses([...own, ANY_IPV4, ANY_IPV6]);
+  for (const [from, to, fault, why] of FORWARDED) {
+    const packet = buildPacket({ from, to });
+    strictEqual(receivedPacketFault(packet, "laptop", ALLOWED, forwarding), fault, why);
+  }
+  const onlyIpv4 = new OwnAddresses([...own, ANY_IPV4]);
+  const ipv6 = buildPacket({ from: "fd00::2", to: "2001:db8::1" });
+  strictEqual(receivedPacketFault(ipv6, "laptop", ALLOWED, onlyIpv4), "destination-not-ours");
+  strictEqual(sentPacketFault(ipv6, onlyIpv4), "source-not-allowed", "one family is not both");
+  strictEqual(sentPacketFault(ipv6, forwarding), undefined, "an answer on its way back");
 });
 
 /** Sources that no peer may have, even one with every prefix. */
