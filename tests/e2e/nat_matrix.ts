@@ -99,7 +99,7 @@ export function expectedPath({ a, b }: Cell, sshPort: number): PathKind {
 export interface MatrixOptions {
   /** In this order. */
   readonly cells: readonly Cell[];
-  /** Where the nodes serve SSH. */
+  /** Where the nodes are told to serve SSH. */
   readonly sshPort: number;
   /** Settings of the wires; see {@linkcode NatLabOptions}. */
   readonly wire?: string;
@@ -117,6 +117,7 @@ export async function tryCells(options: MatrixOptions): Promise<CellResult[]> {
   const labOptions: NatLabOptions = options.wire === undefined ? {} : { wire: options.wire };
   await using lab = await NatLab.create(labOptions);
   const coordinator = await startCoordinator(lab);
+  await Deno.writeTextFile(`${lab.folder}/config.yaml`, `sshPort: ${options.sshPort}\n`);
   const agents = { a: await join(lab, coordinator, "a"), b: await join(lab, coordinator, "b") };
   const results: CellResult[] = [];
   for (const cell of options.cells) {
@@ -157,6 +158,7 @@ async function join(lab: NatLab, coordinator: Node, side: Side): Promise<Node> {
   const host = lab.host(`host${side}`);
   return await new Node(host, `${lab.folder}/${host.name}`, [
     ...["join", "--coordinator", url, "--token-file", file, "--name", host.name],
+    ...["--config", `${lab.folder}/config.yaml`],
   ]).start();
 }
 

@@ -17,8 +17,8 @@ import {
   tryCells,
 } from "./nat_matrix.ts";
 
-/** Where nodes serve SSH unless told otherwise. */
-const SSH_PORT = 8445;
+/** Where the nodes serve SSH: a port that even strict firewalls let out to. */
+const SSH_PORT = 443;
 
 const wanted = Deno.env.get("TUNNELMESH_NAT_CELLS");
 const wire = Deno.env.get("TUNNELMESH_NAT_WIRE");
