@@ -201,7 +201,9 @@ export class PathSeeker {
   proven(path: Path): void {
     const seek = this.#seek;
     const bound = this.#host.bound();
-    if (seek?.answeredAt === undefined || bound === undefined) return;
+    if (bound === undefined) return;
+    if (compareKinds(path, bound) > 0) return this.#move(path, SETTLE_MS);
+    if (seek?.answeredAt === undefined) return;
     const race = {
       rttMs: seek.answeredAt - seek.startedAt,
       latenessMs: this.#now - seek.answeredAt,

@@ -41,8 +41,9 @@ export type Action =
   /** The peer answered an echo: tell whoever asked for it (`ping`). */
   | { readonly kind: "echoed"; readonly peer: string; readonly rttMs: number; readonly path: Path }
   /**
-   * The response that completed the last own handshake came once more, by another path: that one
-   * works both ways. If it is better, `Sessions.renew` over it alone moves the session there.
+   * The response that completed the last own handshake came once more, by another path, or a
+   * handshake completed that is not to be used: that path works both ways. If it is better,
+   * `Sessions.renew` over it alone moves the session there.
    */
   | { readonly kind: "proven"; readonly peer: string; readonly path: Path }
   /** The peer reports about paths (lib/wire/inner_control.ts); the body is borrowed. */

@@ -359,12 +359,19 @@ export class Tunnel {
   #establish(slot: Slot, now: number, out: Action[]): void {
     this.#handshakes++;
     this.#lastHandshakeAt = slot.keypair.createdAt;
-    if (!this.slots.supersedes(slot)) return;
+    const { current } = this.slots;
+    if (!this.slots.supersedes(slot)) return this.#prove(slot, out);
     const { outstanding } = this.#initiator;
     if (outstanding !== undefined && this.#makesNeedless(slot, outstanding)) {
       this.#initiator.abandon();
     }
     this.#use(slot, now, out);
+    if (current !== undefined && slot.rival === current) this.#prove(current, out);
+  }
+
+  /** What lost a crossing worked all the same, and perhaps by a better path than the winner. */
+  #prove({ keypair: { path } }: Slot, out: Action[]): void {
+    if (path !== undefined) out.push({ kind: "proven", peer: this.nodeId, path });
   }
 
   /** Whether a keypair of the peer's handshake ends our own one. */

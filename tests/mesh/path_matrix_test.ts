@@ -107,6 +107,7 @@ async function measure(
       return isAlone ? {} : { ssh, relay };
     },
   });
+  mesh.coordinatorMs = 2 * line.delayMs;
   const alice = addTo(mesh, "alice", a, 1);
   const bob = addTo(mesh, "bob", b, 2);
   kinds.set(alice.nodeId, a).set(bob.nodeId, b);

@@ -15,6 +15,8 @@ import { numbered, numberOf, TestMesh, type TestNode } from "./simulated_mesh.ts
 const EVERY_MS = 10;
 const DELAY_MS = 10;
 const RELAY_DELAY_MS = 25;
+/** How long word of a wanted peer takes from one node to the other. */
+const COORDINATOR_MS = 20;
 
 /** Two nodes behind NATs, a relay, and SSH if it is wanted. */
 class Scene {
@@ -41,6 +43,7 @@ class Scene {
         return { relay, ssh: links };
       },
     });
+    this.mesh.coordinatorMs = COORDINATOR_MS;
     [this.alice, this.bob] = [this.#add("alice", 1, nats[0]), this.#add("bob", 2, nats[1])];
     this.introduce();
   }
@@ -158,7 +161,7 @@ Deno.test("UDP that works again is promoted to, and nothing is lost by that", as
     scene.setUdpBlocked(true);
     scene.run(10_000);
     strictEqual(scene.kinds, "relay relay");
-    const { lost, gapMs } = scene.after(() => scene.setUdpBlocked(false), 20_000);
+    const { lost } = scene.after(() => scene.setUdpBlocked(false), 20_000);
     strictEqual(scene.kinds, "udp udp");
     strictEqual(lost, 0);
     await scene.mesh.close();
@@ -172,6 +175,7 @@ Deno.test("a NAT that rebinds costs little more than a round trip", async () => 
     strictEqual(scene.kinds, "udp udp");
     const { lost, gapMs } = scene.after(() => scene.alice.host.nat!.rebind());
     ok(gapMs <= 4 * DELAY_MS + 2 * EVERY_MS, `${gapMs} ms`);
+    ok(lost <= 2 * gapMs / EVERY_MS, `${lost} lost`);
     strictEqual(scene.kinds, "udp udp");
     await scene.mesh.close();
   }
@@ -185,6 +189,7 @@ Deno.test("a NAT that rebinds behind two strict NATs heals by the relay and back
     scene.mesh.clock.schedule(scene.mesh.clock.now() + 3_000, () => scene.introduce());
   });
   ok(gapMs <= 2_000, `${gapMs} ms`);
+  ok(lost <= 2 * gapMs / EVERY_MS, `${lost} lost`);
   strictEqual(scene.kinds, "udp udp");
   await scene.mesh.close();
 });
@@ -199,6 +204,7 @@ Deno.test("a node that moves to another network is back in two round trips", asy
   });
   // Initiation, response and the datagram that confirms it; then the other side's first one.
   ok(gapMs <= 4 * RELAY_DELAY_MS + EVERY_MS, `${gapMs} ms`);
+  ok(lost <= 2 * gapMs / EVERY_MS, `${lost} lost`);
   strictEqual(scene.kinds, "udp udp");
   await scene.mesh.close();
 });
@@ -212,7 +218,7 @@ Deno.test("a restart of the coordinator costs direct paths nothing, relayed ones
     scene.mesh.coordinatorMs = undefined;
     for (const node of scene.mesh.nodes) scene.relay.setConnected(node.nodeId, false);
     clock.schedule(clock.now() + 3_000, () => {
-      scene.mesh.coordinatorMs = 10;
+      scene.mesh.coordinatorMs = COORDINATOR_MS;
       for (const node of scene.mesh.nodes) scene.relay.setConnected(node.nodeId, true);
     });
   };
@@ -226,6 +232,7 @@ Deno.test("a restart of the coordinator costs direct paths nothing, relayed ones
   strictEqual(relayed.kinds, "relay relay");
   const { lost, gapMs } = relayed.after(restart(relayed));
   ok(gapMs <= 3_000 + 500, `${gapMs} ms`);
+  ok(lost <= 2 * gapMs / EVERY_MS, `${lost} lost`);
   strictEqual(relayed.kinds, "relay relay");
   await relayed.mesh.close();
 });

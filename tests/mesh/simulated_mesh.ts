@@ -302,8 +302,8 @@ export interface MeshLinks {
 /** Several nodes on one network. */
 export class TestMesh {
   readonly links: MeshLinks | undefined;
-  /** How long word of a wanted peer takes by the coordinator; `undefined`: it is down. */
-  coordinatorMs: number | undefined = 10;
+  /** How long word of a wanted peer takes by the coordinator; `undefined`: there is none. */
+  coordinatorMs: number | undefined;
   readonly clock = new FakeClock();
   readonly network: SimulatedNetwork;
   readonly limits: SessionLimits;
