@@ -33,6 +33,7 @@ import { AT_COORDINATOR, PeerBook, type PeerSink } from "./peer_book.ts";
 import { RosterCopy } from "./roster_copy.ts";
 import { addressesOfUrl } from "./resolve.ts";
 import { Standing } from "./standing.ts";
+import { RelaySide } from "./relay_side.ts";
 import { SshSide } from "./ssh_side.ts";
 import { StateFolder } from "./state_folder.ts";
 import { type AgentStatus, agentStatusOf } from "./status.ts";
@@ -68,6 +69,7 @@ export class Agent {
   readonly #data: DataSide;
   readonly #finder: EndpointFinder;
   readonly #line: CoordinatorLine;
+  readonly #relay: RelaySide;
   readonly #live = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<void>();
   #socket: ControlSocketServer | undefined;
@@ -130,6 +132,7 @@ export class Agent {
         removePeer: (node) => {
           this.#data.removePeer(node);
           this.#ssh?.removePeer(node.nodeId);
+          this.#relay.transport.removePeer(node.nodeId);
         },
       };
       this.#book = new PeerBook(this.#roster, sink, identity.nodeId);
@@ -146,6 +149,7 @@ export class Agent {
         moved: () => this.#moved(),
       });
       this.#line = this.#makeLine();
+      this.#relay = this.#makeRelay();
     } catch (error) {
       this.#data.close();
       throw error;
@@ -285,6 +289,7 @@ export class Agent {
     this.#socket?.close();
     await this.#data.close();
     await this.#ssh?.close();
+    await this.#relay.transport.close();
     this.#roster.close();
     this.#folder.close();
   }
@@ -298,7 +303,7 @@ export class Agent {
       addresses,
       psks,
       timestamps: this.#timestamps,
-      carriers: { ssh: this.#ssh?.transport },
+      carriers: { ssh: this.#ssh?.transport, relay: this.#relay.transport },
     });
     this.#rememberPort();
     this.#book.handOver();
@@ -381,6 +386,8 @@ export class Agent {
         return this.#book.applyPresence(message);
       case "discovery-key":
         return this.#finder.setCredential(message.discovery, undefined);
+      case "relay-ticket":
+        return this.#relay.transport.takeTicket(message.ticket);
     }
   }
 
@@ -405,6 +412,7 @@ export class Agent {
     this.#finder.setCredential(welcome.discovery, welcome.udpPorts);
     this.#findCoordinator();
     this.#saySshReach();
+    if (this.#data.hasCarriers) this.#relay.welcomed();
   }
 
   #takePsks(psks: Psks): void {
@@ -456,6 +464,18 @@ export class Agent {
     });
   }
 
+  #makeRelay(): RelaySide {
+    return new RelaySide({
+      url: this.#plan.coordinatorUrl,
+      tlsVerify: this.#options.tlsVerify ?? false,
+      clock: this.#clock,
+      askTicket: () => this.#line.send({ kind: "relay-ticket" }),
+      peers: () => this.#roster.nodes,
+      opened: (nodeId, path) => this.#data.device?.pathFound(nodeId, path),
+      closed: (nodeId, path) => this.#data.device?.pathLost(nodeId, path),
+    });
+  }
+
   #openSsh(): Promise<SshSide> {
     return SshSide.open({
       ...this.#options.ssh,
@@ -478,6 +498,7 @@ export class Agent {
   #moved(): void {
     this.#data.device?.renewSessions();
     this.#ssh?.transport.retryNow();
+    this.#relay.transport.networkChanged();
     this.#line.retryNow();
   }
 

@@ -127,6 +127,11 @@ export class DataSide {
     return this.#interface.dataPlane;
   }
 
+  /** Whether its data plane can use carriers beside UDP. */
+  get hasCarriers(): boolean {
+    return this.#interface.dataPlane.kind === "portable";
+  }
+
   /** Whether the interface has an IPv6 address. */
   get hasIpv6(): boolean {
     return this.#interface.hasIpv6;
@@ -169,12 +174,11 @@ export class DataSide {
         timestamps,
         binding: mesh.binding,
       },
-      // The workers of the Linux plane move datagrams between TUN and UDP only.
-      ...(this.#interface.dataPlane.kind === "linux"
-        ? {
-          plane: (events) => new LinuxPlane({ tun, socket, events, limits, binding: mesh.binding }),
-        }
-        : { carriers: options.carriers }),
+      carriers: options.carriers,
+      ...(this.#interface.dataPlane.kind === "linux" && {
+        plane: (events, carrier) =>
+          new LinuxPlane({ tun, socket, carrier, events, limits, binding: mesh.binding }),
+      }),
       ownAddresses: this.#interface.hasIpv6 ? [own.ipv4, own.ipv6] : [own.ipv4],
       meshRanges: this.#meshRanges,
       onDiscovery: this.#options.onDiscovery,

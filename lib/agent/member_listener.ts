@@ -10,6 +10,7 @@ import type {
   ListenAddress,
   ListenerEvents,
 } from "../coordinator/control_listener.ts";
+import type { RelayControl } from "../coordinator/relay_hub.ts";
 import type { WebSocketConnection, WebSocketDialer, WebSocketEvents } from "./websocket.ts";
 
 const NORMAL_CLOSURE = 1000;
@@ -24,6 +25,11 @@ export class MemberListener implements ControlListener {
   /** @param inner Takes the connections of everybody else. */
   constructor(inner: ControlListener) {
     this.#inner = inner;
+  }
+
+  /** @inheritdoc */
+  get relay(): RelayControl | undefined {
+    return this.#inner.relay;
   }
 
   /** Opens a connection from inside. */

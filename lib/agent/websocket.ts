@@ -7,6 +7,8 @@
  * @module
  */
 
+import type { Socket } from "node:net";
+import { socketThroughProxy } from "../transport/relay_dialing.ts";
 import { AgentError, reasonOf } from "./errors.ts";
 
 /** How long the TCP, TLS and HTTP parts of a connection may take together. */
@@ -52,15 +54,17 @@ export type WebSocketDialer = (
   events: WebSocketEvents,
 ) => Promise<WebSocketConnection>;
 
-/** Opens a connection by the `ws` package. */
+/** Opens a connection by the `ws` package, through the proxy of the environment if there is one. */
 export const dialWebSocket: WebSocketDialer = async ({ url, tlsVerify, maxMessage }, events) => {
   const { WebSocket } = await import("ws");
+  const through = await throughProxy(url, tlsVerify);
   const socket = new WebSocket(url, {
     rejectUnauthorized: tlsVerify,
     handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
     maxPayload: maxMessage,
     perMessageDeflate: false, // sealed bytes do not shrink
     followRedirects: false,
+    ...(through === undefined ? {} : { createConnection: () => through }),
   });
   let error: AgentError | undefined;
   let isOver = false;
@@ -108,6 +112,14 @@ export function controlUrl(text: string, path: string): string {
   if (url.protocol !== "https:" && url.protocol !== "http:") throw notAUrl(text);
   const scheme = url.protocol === "https:" ? "wss:" : "ws:";
   return `${scheme}//${url.host}${url.pathname.replace(/\/+$/, "")}${path}`;
+}
+
+async function throughProxy(url: string, tlsVerify: boolean): Promise<Socket | undefined> {
+  try {
+    return await socketThroughProxy(new URL(url), { tlsVerify });
+  } catch (cause) {
+    throw dialError(url, tlsVerify, cause instanceof Error ? cause : new Error(String(cause)));
+  }
 }
 
 function notAUrl(text: string): AgentError {

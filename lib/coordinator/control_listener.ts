@@ -41,7 +41,7 @@ export interface ControlListener {
   /** Closes one connection; what was sent before still goes out. */
   close(connection: number, code: number, reason: string): void;
   /** The relay beside it, if there is one. */
-  readonly relay?: RelayControl;
+  readonly relay?: RelayControl | undefined;
   /** Closes everything. Safe to call twice. */
   stop(): Promise<void>;
 }

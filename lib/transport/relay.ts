@@ -43,6 +43,8 @@ const QUIET_MS = 25_000;
 const QUIET_WHILE_SENDING_MS = 5_000;
 /** An unanswered ping ends the connection after so long. */
 const PONG_TIMEOUT_MS = 5_000;
+/** As {@linkcode PONG_TIMEOUT_MS}, where there is reason to think that it will not come. */
+const QUICK_PONG_TIMEOUT_MS = 2_000;
 
 /** What happens to the connection. */
 export interface RelayEvents {
@@ -137,13 +139,17 @@ export class RelayTransport {
     this.#ask();
   }
 
-  /** The network changed under the connection: makes a new one in its place. */
-  renew(): void {
-    if (this.#state === "idle" || this.#state === "closed") return;
-    this.#endAttempt();
-    this.#waitMs = FIRST_WAIT_MS;
-    if (this.#dropLink()) this.#options.events?.closed?.("the network changed");
-    this.#ask();
+  /** The network changed: a connection that does not answer soon is over, what waits tries now. */
+  networkChanged(): void {
+    this.retryNow();
+    if (this.#state !== "open") return;
+    const attempt = this.#attempt!;
+    attempt.hasHeard = false;
+    attempt.ping();
+    this.#after(QUICK_PONG_TIMEOUT_MS, () => {
+      if (!attempt.hasHeard) return this.#lost("it did not answer after the network changed");
+      this.#watch({ heardAt: this.#options.clock.now(), pingedAt: undefined });
+    });
   }
 
   /** The ticket that was asked for; one that nobody waits for is left to grow old. */
@@ -243,7 +249,7 @@ export class RelayTransport {
         return this.#watch({ heardAt: now, pingedAt: undefined });
       }
       if (seen.pingedAt !== undefined && now - seen.pingedAt >= PONG_TIMEOUT_MS) {
-        return this.#failed("it stopped answering");
+        return this.#lost("it stopped answering");
       }
       const quietMs = now - seen.heardAt;
       const isDue = quietMs >= (attempt.hasSent ? QUIET_WHILE_SENDING_MS : QUIET_MS);
@@ -256,6 +262,12 @@ export class RelayTransport {
   #failed(reason: string): void {
     this.#endAttempt();
     this.#closed(reason);
+  }
+
+  /** A connection that was good does not answer any more: the next one need not wait. */
+  #lost(reason: string): void {
+    this.#failed(reason);
+    this.retryNow();
   }
 
   #closed(reason: string): void {
