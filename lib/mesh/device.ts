@@ -79,7 +79,7 @@ export class Device {
       mayHealTo: (path) => !isUdpPath(path) || this.#isReachable(path.endpoint),
     });
     const events = this.#events();
-    this.#plane = options.plane?.(events) ?? new PortablePlane({
+    this.#plane = options.plane?.(events, this.#carrier) ?? new PortablePlane({
       clock: options.clock,
       tun: options.tun,
       socket: this.#carrier,

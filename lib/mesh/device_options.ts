@@ -11,7 +11,7 @@ import type { TunDevice } from "../dataplane/tun_device.ts";
 import type { Endpoint, IpAddress } from "../net/endpoint.ts";
 import type { IpPrefix } from "../net/ip_prefix.ts";
 import type { SessionsOptions } from "../session/sessions.ts";
-import type { PeerCarriers } from "../transport/joined_carrier.ts";
+import type { JoinedCarrier, PeerCarriers } from "../transport/joined_carrier.ts";
 import type { DatagramSocket, UdpPath } from "../transport/transport.ts";
 import type { PathSwitches } from "./path_seeker.ts";
 import type { NatMapping } from "./path_selection.ts";
@@ -44,7 +44,7 @@ export interface DeviceOptions {
    *
    * @default a `PortablePlane` of `tun` and `socket`
    */
-  readonly plane?: (events: DataPlaneEvents) => DataPlane;
+  readonly plane?: (events: DataPlaneEvents, carrier: JoinedCarrier) => DataPlane;
   /** A discovery datagram (type 6) came; borrowed until return. */
   readonly onDiscovery?: (datagram: Uint8Array, path: UdpPath) => void;
   /**

@@ -67,6 +67,11 @@ export class JoinedCarrier {
     failed: (error: Error) => void,
   ): void {
     this.#udp.start(receive, failed);
+    this.startBesideUdp(receive);
+  }
+
+  /** Starts all but the UDP socket: for whoever receives from that by other means. */
+  startBesideUdp(receive: (datagram: Uint8Array, path: PeerPath) => void): void {
     for (const carrier of this.#all) carrier.start(receive, () => {});
   }
 

@@ -24,7 +24,7 @@ import { DATA_OVERHEAD } from "../../session/transport_keys.ts";
 import { PARTIAL_CHECKSUM_BIT } from "../../wire/inner_control.ts";
 import { IcmpReplies } from "../icmp_replies.ts";
 import { EgressPeer } from "./egress_peer.ts";
-import type { EgressCommand, WorkerReport, WorkerSetup } from "./messages.ts";
+import { type EgressCommand, isStream, type WorkerReport, type WorkerSetup } from "./messages.ts";
 import { type PacketSink, Segmentation } from "./segmentation.ts";
 import { SendKeys } from "./send_keys.ts";
 import { SendRuns } from "./send_runs.ts";
@@ -42,12 +42,16 @@ const PACKET_MAX = 65_536;
  */
 const READS_PER_TURN = 32;
 
+/** Bytes that may wait for the control thread to send them by a stream. Ours: some milliseconds. */
+const BACKLOG_MAX = 2 << 20;
+
 /** The egress worker's loop and tables. */
 export class Egress implements PacketSink {
   readonly #setup: WorkerSetup;
   readonly #cipher: PacketCipher;
   readonly #report: (report: WorkerReport) => void;
   readonly #drops: Float64Array;
+  readonly #backlog: Int32Array;
   readonly #memory = new Mem(PACKET_AT + PACKET_MAX + 64);
   /** The packet as the functions of `lib/net` take it; cut to its length where that counts. */
   readonly #packet = this.#memory.u8.subarray(PACKET_AT);
@@ -69,8 +73,10 @@ export class Egress implements PacketSink {
     this.#report = report;
     this.#limits = setup.limits;
     this.#drops = new Float64Array(setup.drops);
+    this.#backlog = new Int32Array(setup.backlog);
     this.#runs = new SendRuns(setup.ipv4Fd, setup.ipv6Fd, {
       drop: (reason, times) => this.#drop(reason, times),
+      stream: (keys, bytes, stride) => this.#hand(keys, bytes, stride),
       tooLarge: (keys, packet) => this.#learnPathMtu(keys, packet),
     });
   }
@@ -241,9 +247,19 @@ export class Egress implements PacketSink {
     return true;
   }
 
+  /** Lets the control thread send, unless it is too far behind. */
+  #hand(keys: SendKeys, bytes: Uint8Array, stride: number): void {
+    if (Atomics.load(this.#backlog, 0) > BACKLOG_MAX) {
+      return this.#drop("queue-full", Math.ceil(bytes.length / stride));
+    }
+    Atomics.add(this.#backlog, 0, bytes.length);
+    this.#report({ kind: "stream", localIndex: keys.localIndex, bytes, stride });
+  }
+
   /** RFC 1191, RFC 8201: who sends too much at once must hear of it, or its connection hangs. */
   #learnPathMtu(keys: SendKeys, packet: Uint8Array): void {
-    const largest = keys.path && largestDatagram(keys.path);
+    const { path } = keys;
+    const largest = path === undefined || isStream(path) ? undefined : largestDatagram(path);
     if (largest === undefined || largest <= DATA_OVERHEAD) return;
     keys.largest = largest;
     packet[0]! &= ~PARTIAL_CHECKSUM_BIT;

@@ -141,6 +141,8 @@ export class Ingress {
         return this.#install(command);
       case "confirm":
         return this.#confirm(command);
+      case "arrived":
+        return this.#arrived(command);
       case "retire":
         return this.#retire(command.localIndex);
       case "stop":
@@ -171,6 +173,18 @@ export class Ingress {
   /** Where the batch came from; for tests. */
   get path(): Uint32Array {
     return this.#path;
+  }
+
+  /** Datagrams that came by a stream, all of one. */
+  #arrived({ path, bytes, lengths }: IngressCommand & { kind: "arrived" }): void {
+    this.#path.set(pathWordsOf(path));
+    this.#memory.u8.set(bytes);
+    let at = 0;
+    for (const length of lengths) {
+      this.#datagram(at, length);
+      at += length;
+    }
+    this.#coalescing.flush();
   }
 
   #receive(fd: number, isIpv4: boolean): boolean {

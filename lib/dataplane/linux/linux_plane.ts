@@ -28,16 +28,19 @@ import { type Keypair, retireKeypair } from "../../session/keypair.ts";
 import type { SessionLimits } from "../../session/limits.ts";
 import type { Path } from "../../session/path.ts";
 import { type Binding, whyNotSend } from "../../session/transport_keys.ts";
+import { DATAGRAM_TYPE } from "../../wire/datagram.ts";
 import type { DataPlane, DataPlaneEvents, PeerTraffic } from "../data_plane.ts";
 import { libcryptoCipher } from "./cipher.ts";
-import type {
-  EgressCommand,
-  IngressCommand,
-  KeypairFacts,
-  PathBytes,
-  ReceivedPath,
-  WorkerReport,
-  WorkerSetup,
+import {
+  type EgressCommand,
+  type IngressCommand,
+  isStream,
+  type KeypairFacts,
+  type ReceivedPath,
+  type SendPath,
+  type StreamPath,
+  type WorkerReport,
+  type WorkerSetup,
 } from "./messages.ts";
 import {
   DROP_BLOCK_SIZE,
@@ -53,11 +56,31 @@ export interface LinuxPlaneOptions {
   readonly tun: Pick<TunLinux, "fd" | "hasUdpSegmentation" | "close">;
   /** Owned from now on. */
   readonly socket: UdpLinux;
+  /** Ways beside UDP, owned from now on; its UDP half is `socket`, which nobody starts. */
+  readonly carrier?: StreamCarrier | undefined;
   readonly events: DataPlaneEvents;
   readonly limits: SessionLimits;
   /** @default {"strict"} */
   readonly binding?: Binding;
 }
+
+/** Carries datagrams by connections, to and from this thread; a `JoinedCarrier` does. */
+export interface StreamCarrier {
+  /** Starts delivering what comes by other ways than UDP; borrowed until `receive` returns. */
+  startBesideUdp(receive: (datagram: Uint8Array, path: Path) => void): void;
+  /** Sends one datagram; copied. @returns `false` if it is lost. */
+  send(datagram: Uint8Array, path: Path): boolean;
+  /** Closes all of them. Safe to call twice. */
+  close(): Promise<void>;
+}
+
+/** Ways beside UDP that are remembered. Ours: each peer has one or two at a time. */
+const STREAMS_MAX = 8192;
+/** Bytes of arrived datagrams posted at once: what the ingress worker has room for. */
+const ARRIVED_MAX = 65_536;
+
+/** A report of something that came by a path. */
+type ReportFromAfar = Extract<WorkerReport, { readonly from: unknown }>;
 
 /** How long workers get to acknowledge that they stop. Ours. */
 const STOP_TIMEOUT_MS = 1_000;
@@ -82,7 +105,15 @@ export class LinuxPlane implements DataPlane {
   readonly aead: string;
   readonly #tun: LinuxPlaneOptions["tun"];
   readonly #socket: UdpLinux;
+  readonly #carrier: StreamCarrier | undefined;
   readonly #events: DataPlaneEvents;
+  readonly #backlog = new Int32Array(new SharedArrayBuffer(4));
+  readonly #streams = new Map<string, { readonly number: number; readonly path: Path }>();
+  readonly #streamPaths = new Map<number, Path>();
+  #nextStream = 1;
+  /** Datagrams that came by one stream within this turn. */
+  #arrived: { readonly stream: number; readonly lengths: number[]; used: number } | undefined;
+  readonly #arrivedBytes = new Uint8Array(ARRIVED_MAX);
   readonly #peers = new Map<string, Peer>();
   readonly #installed = new Map<number, Installed>();
   /** The control thread's copy of the routes: refuses what overlaps before anything is told. */
@@ -100,6 +131,7 @@ export class LinuxPlane implements DataPlane {
     this.#limits = limits;
     this.#tun = tun;
     this.#socket = socket;
+    this.#carrier = options.carrier;
     this.#events = events;
     this.aead = (libcryptoCipher() ?? transportAead()).name;
     socket.enableGro();
@@ -111,6 +143,7 @@ export class LinuxPlane implements DataPlane {
       timeOrigin: performance.timeOrigin,
       limits,
       binding: options.binding ?? "strict",
+      backlog: this.#backlog.buffer,
     };
     const received = (report: WorkerReport) => this.#received(report);
     const failed = (error: Error) => {
@@ -118,6 +151,7 @@ export class LinuxPlane implements DataPlane {
     };
     this.#egress = new WorkerLink({ ...common, role: "egress" }, received, failed);
     this.#ingress = new WorkerLink({ ...common, role: "ingress" }, received, failed);
+    this.#carrier?.startBesideUdp((datagram, path) => this.#fromStream(datagram, path));
     const links = [this.#egress, this.#ingress];
     this.ready = Promise.all(links.map(({ ready }) => ready)).then(() => {});
   }
@@ -160,13 +194,13 @@ export class LinuxPlane implements DataPlane {
       keypair: facts,
       receiveKey: keypair.receiveKey,
       isConfirmed: keypair.isConfirmed,
-      paths: paths.flatMap(pathBytesOf),
+      paths: paths.map((path) => this.#sendPathOf(path)),
     });
     this.#egress.tell({
       kind: "install",
       keypair: facts,
       sendKey: keypair.sendKey,
-      path: bound && pathBytesOf(bound)[0],
+      path: bound && this.#sendPathOf(bound),
     });
   }
 
@@ -231,8 +265,9 @@ export class LinuxPlane implements DataPlane {
   }
 
   send(datagram: Uint8Array, path: Path): boolean {
-    return this.#closed === undefined && path instanceof LinuxUdpPath &&
-      this.#socket.send(datagram, path);
+    if (this.#closed !== undefined) return false;
+    if (path instanceof LinuxUdpPath) return this.#socket.send(datagram, path);
+    return this.#carrier?.send(datagram, path) ?? false;
   }
 
   traffic(id: string): PeerTraffic {
@@ -252,7 +287,7 @@ export class LinuxPlane implements DataPlane {
   async #close(): Promise<void> {
     for (const id of [...this.#peers.keys()]) this.removePeer(id);
     await Promise.all([this.#egress.stop(), this.#ingress.stop()]);
-    await Promise.all([this.#tun.close(), this.#socket.close()]);
+    await Promise.all([this.#tun.close(), this.#socket.close(), this.#carrier?.close()]);
   }
 
   #retire({ keypair, shared, peer }: Installed): void {
@@ -269,46 +304,108 @@ export class LinuxPlane implements DataPlane {
   #received(report: WorkerReport): void {
     if (this.#closed !== undefined) return;
     switch (report.kind) {
+      case "stream":
+        return this.#sendByStream(report);
       case "wanted":
         return this.#events.wanted(report.peer);
       case "datagram":
-        return this.#events.datagram(report.datagram, this.#pathOf(report.from));
       case "confirmed":
-        return this.#confirm(report.localIndex, this.#pathOf(report.from));
-      case "strayed": {
-        const installed = this.#installed.get(report.localIndex);
-        if (installed?.peer.current !== installed?.keypair || installed === undefined) return;
-        installed.shared.readInto(installed.keypair.activity);
-        return this.#events.strayed(installed.keypair, this.#pathOf(report.from));
-      }
+      case "strayed":
       case "control": {
-        const installed = this.#installed.get(report.localIndex);
-        if (installed === undefined) return;
-        installed.shared.readInto(installed.keypair.activity);
         const path = this.#pathOf(report.from);
-        return this.#events.control(installed.keypair, report.plaintext, path);
+        if (path !== undefined) this.#receivedBy(path, report);
       }
     }
   }
 
-  /** The session layer checks authorisation again; then what waited is delivered, or dropped. */
-  #confirm(localIndex: number, path: Path): void {
-    const installed = this.#installed.get(localIndex);
+  #receivedBy(path: Path, report: ReportFromAfar): void {
+    if (report.kind === "datagram") return this.#events.datagram(report.datagram, path);
+    const installed = this.#installed.get(report.localIndex);
     if (installed === undefined) return;
-    const { keypair, shared } = installed;
+    const { keypair, shared, peer } = installed;
     shared.readInto(keypair.activity);
+    switch (report.kind) {
+      case "confirmed":
+        return this.#confirm(installed, path);
+      case "strayed":
+        if (peer.current === keypair) this.#events.strayed(keypair, path);
+        return;
+      case "control":
+        return this.#events.control(keypair, report.plaintext, path);
+    }
+  }
+
+  /** The session layer checks authorisation again; then what waited is delivered, or dropped. */
+  #confirm({ keypair }: Installed, path: Path): void {
+    const { localIndex } = keypair;
     if (!keypair.isConfirmed) this.#events.confirmed(keypair, path);
     const isGood = keypair.isConfirmed && !keypair.isRetired && keypair.path !== undefined;
-    const bytes = isGood ? pathBytesOf(keypair.path!)[0] : undefined;
-    this.#ingress.tell({ kind: "confirm", localIndex, path: bytes });
-    if (bytes !== undefined) this.#bind(localIndex, bytes);
+    const bound = isGood ? this.#sendPathOf(keypair.path!) : undefined;
+    this.#ingress.tell({ kind: "confirm", localIndex, path: bound });
+    if (bound !== undefined) this.#egress.tell({ kind: "bind", localIndex, path: bound });
   }
 
-  #bind(localIndex: number, path: PathBytes): void {
-    this.#egress.tell({ kind: "bind", localIndex, path });
+  // Ways beside UDP.
+
+  #sendByStream({ localIndex, bytes, stride }: WorkerReport & { kind: "stream" }): void {
+    Atomics.sub(this.#backlog, 0, bytes.length);
+    const path = this.#installed.get(localIndex)?.keypair.path;
+    if (path === undefined || this.#carrier === undefined) return;
+    for (let at = 0; at < bytes.length; at += stride) {
+      const isSent = this.#carrier.send(bytes.subarray(at, at + stride), path);
+      if (!isSent) this.#egress.drops[DROP_INDEX["send-failed"]]! += 1;
+    }
   }
 
-  #pathOf(from: ReceivedPath): Path {
+  /** Gathers what one delivery brings, so that it costs one message. */
+  #fromStream(datagram: Uint8Array, path: Path): void {
+    if (this.#closed !== undefined) return;
+    if (datagram[0] !== DATAGRAM_TYPE.data) return this.#events.datagram(datagram, path);
+    if (datagram.length > ARRIVED_MAX) return;
+    const stream = this.#streamOf(path);
+    const before = this.#arrived;
+    if (before?.stream !== stream || before.used + datagram.length > ARRIVED_MAX) {
+      this.#postArrived();
+      this.#arrived = { stream, lengths: [], used: 0 };
+      queueMicrotask(() => this.#postArrived());
+    }
+    const arrived = this.#arrived!;
+    this.#arrivedBytes.set(datagram, arrived.used);
+    arrived.used += datagram.length;
+    arrived.lengths.push(datagram.length);
+  }
+
+  #postArrived(): void {
+    const arrived = this.#arrived;
+    if (arrived === undefined) return;
+    this.#arrived = undefined;
+    const { stream, lengths, used } = arrived;
+    const bytes = this.#arrivedBytes.slice(0, used);
+    this.#ingress.tell({ kind: "arrived", path: { stream }, bytes, lengths });
+  }
+
+  #sendPathOf(path: Path): SendPath {
+    if (!(path instanceof LinuxUdpPath)) return { stream: this.#streamOf(path) };
+    const { name, localName, interfaceIndex, control } = path;
+    return { name, localName, interfaceIndex, control };
+  }
+
+  #streamOf(path: Path): number {
+    const known = this.#streams.get(path.key);
+    if (known !== undefined) return known.number;
+    const number = this.#nextStream++;
+    this.#streams.set(path.key, { number, path });
+    this.#streamPaths.set(number, path);
+    if (this.#streams.size > STREAMS_MAX) {
+      const [key, oldest] = this.#streams.entries().next().value!;
+      this.#streams.delete(key);
+      this.#streamPaths.delete(oldest.number);
+    }
+    return number;
+  }
+
+  #pathOf(from: ReceivedPath | StreamPath): Path | undefined {
+    if (isStream(from)) return this.#streamPaths.get(from.stream);
     const { address, port, local, interfaceIndex } = from;
     return this.#socket.receivedPath({ address, port }, local, interfaceIndex);
   }
@@ -322,13 +419,6 @@ export class LinuxPlane implements DataPlane {
     this.#egress.tell(command);
     this.#ingress.tell(command);
   }
-}
-
-/** The bytes of a UDP path; none for another kind. */
-function pathBytesOf(path: Path): PathBytes[] {
-  if (!(path instanceof LinuxUdpPath)) return [];
-  const { name, localName, interfaceIndex, control } = path;
-  return [{ name, localName, interfaceIndex, control }];
 }
 
 /** One worker: its port, its eventfd, its counters. */

@@ -21,6 +21,20 @@ export interface PathBytes {
   readonly control: Uint8Array;
 }
 
+/** A way that the control thread keeps (SSH, relay): the workers know it by a number only. */
+export interface StreamPath {
+  /** Equal exactly for the same way. */
+  readonly stream: number;
+}
+
+/** A way to send by. */
+export type SendPath = PathBytes | StreamPath;
+
+/** Tells the two kinds apart. */
+export function isStream(path: SendPath | ReceivedPath | StreamPath): path is StreamPath {
+  return "stream" in path;
+}
+
 /** To both workers. */
 export type CommonCommand =
   | {
@@ -54,10 +68,10 @@ export type EgressCommand =
     readonly kind: "install";
     readonly keypair: KeypairFacts;
     readonly sendKey: Uint8Array;
-    readonly path: PathBytes | undefined;
+    readonly path: SendPath | undefined;
   }
   /** The keypair is confirmed on a path. */
-  | { readonly kind: "bind"; readonly localIndex: number; readonly path: PathBytes }
+  | { readonly kind: "bind"; readonly localIndex: number; readonly path: SendPath }
   | { readonly kind: "use"; readonly localIndex: number }
   | {
     readonly kind: "seal";
@@ -76,13 +90,21 @@ export type IngressCommand =
     readonly receiveKey: Uint8Array;
     readonly isConfirmed: boolean;
     /** The bound path, or those that may confirm. */
-    readonly paths: readonly PathBytes[];
+    readonly paths: readonly SendPath[];
   }
   /** Answer to `confirmed`: deliver what waited, or nothing of it. */
   | {
     readonly kind: "confirm";
     readonly localIndex: number;
-    readonly path: PathBytes | undefined;
+    readonly path: SendPath | undefined;
+  }
+  /** Transport data came by a way that the control thread keeps: at most 64 KiB in all. */
+  | {
+    readonly kind: "arrived";
+    readonly path: StreamPath;
+    /** The datagrams, one after the other. */
+    readonly bytes: Uint8Array;
+    readonly lengths: readonly number[];
   };
 
 /** From a worker. */
@@ -92,15 +114,36 @@ export type WorkerReport =
   | { readonly kind: "failed"; readonly message: string }
   /** Egress: a packet waits for a peer. */
   | { readonly kind: "wanted"; readonly peer: string }
+  /** Egress: send these datagrams by the way of this keypair, which no worker has. */
+  | {
+    readonly kind: "stream";
+    readonly localIndex: number;
+    /** The datagrams, one after the other. */
+    readonly bytes: Uint8Array;
+    /** Length of each but the last. */
+    readonly stride: number;
+  }
   /** Ingress. */
-  | { readonly kind: "datagram"; readonly datagram: Uint8Array; readonly from: ReceivedPath }
-  | { readonly kind: "confirmed"; readonly localIndex: number; readonly from: ReceivedPath }
-  | { readonly kind: "strayed"; readonly localIndex: number; readonly from: ReceivedPath }
+  | {
+    readonly kind: "datagram";
+    readonly datagram: Uint8Array;
+    readonly from: ReceivedPath | StreamPath;
+  }
+  | {
+    readonly kind: "confirmed";
+    readonly localIndex: number;
+    readonly from: ReceivedPath | StreamPath;
+  }
+  | {
+    readonly kind: "strayed";
+    readonly localIndex: number;
+    readonly from: ReceivedPath | StreamPath;
+  }
   | {
     readonly kind: "control";
     readonly localIndex: number;
     readonly plaintext: Uint8Array;
-    readonly from: ReceivedPath;
+    readonly from: ReceivedPath | StreamPath;
   };
 
 /** Where a datagram came from and arrived at. */
@@ -130,6 +173,8 @@ export interface WorkerSetup {
   readonly timeOrigin: number;
   readonly limits: SessionLimits;
   readonly binding: Binding;
+  /** One 32-bit word: bytes reported as "stream" that the control thread has not sent on yet. */
+  readonly backlog: SharedArrayBuffer;
   /** See `DROP_INDEX` in shared_state.ts. */
   readonly drops: SharedArrayBuffer;
 }

@@ -2,7 +2,7 @@
  * Both ends of a UDP path as eleven words, to be compared without making anything.
  *
  * ```text
- * 0 family │ 1 port │ 2 interface of a link-local end, else 0 │ 3…6 far address │ 7…10 own address
+ * 0 family, or 0 for a stream │ 1 port, or the number of the stream │ 2 interface of a link-local end, else 0 │ 3…6 far address │ 7…10 own address
  * ```
  *
  * @module
@@ -12,7 +12,7 @@ import { AF, IN6_PKTINFO, IN_PKTINFO, SOCKADDR_IN, SOCKADDR_IN6 } from "../../..
 import { isLinkLocal } from "../../../ffi/udp_path.ts";
 import { NAME_AT } from "./message_header.ts";
 import type { Mem } from "../../../ffi/memory.ts";
-import type { PathBytes, ReceivedPath } from "./messages.ts";
+import { isStream, type ReceivedPath, type SendPath, type StreamPath } from "./messages.ts";
 
 /** See the module. */
 export type PathWords = Uint32Array;
@@ -27,8 +27,12 @@ export function newPathWords(): PathWords {
 }
 
 /** The words of a path that the control thread named. */
-export function pathWordsOf(path: PathBytes): PathWords {
+export function pathWordsOf(path: SendPath): PathWords {
   const words = newPathWords();
+  if (isStream(path)) {
+    words[1] = path.stream;
+    return words;
+  }
   const name = new DataView(path.name.buffer, path.name.byteOffset, path.name.length);
   const isIpv4 = name.getUint16(SOCKADDR_IN.family, true) === AF.INET;
   const layout = isIpv4 ? SOCKADDR_IN : SOCKADDR_IN6;
@@ -79,7 +83,7 @@ export function readPathWords(
 
 /** Whether both are the same way. */
 export function isSamePath(a: PathWords, b: PathWords): boolean {
-  const count = a[0] === AF.INET ? 1 : 4;
+  const count = a[0] === AF.INET ? 1 : a[0] === AF.INET6 ? 4 : 0;
   if (a[0] !== b[0] || a[1] !== b[1] || a[2] !== b[2]) return false;
   for (let i = 0; i < count; i++) {
     if (a[FAR + i] !== b[FAR + i] || a[OWN + i] !== b[OWN + i]) return false;
@@ -88,7 +92,8 @@ export function isSamePath(a: PathWords, b: PathWords): boolean {
 }
 
 /** The path as the control thread takes it. */
-export function receivedPathOf(words: PathWords): ReceivedPath {
+export function receivedPathOf(words: PathWords): ReceivedPath | StreamPath {
+  if (words[0] === 0) return { stream: words[1]! };
   const length = words[0] === AF.INET ? 4 : 16;
   const bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
   return {

@@ -5,7 +5,7 @@
  */
 
 import type { PacketSealer } from "../../../ffi/libcrypto.ts";
-import type { KeypairFacts, PathBytes } from "./messages.ts";
+import type { KeypairFacts, SendPath } from "./messages.ts";
 import type { EgressPeer } from "./egress_peer.ts";
 import { ACTIVITY, SharedKeypair } from "./shared_state.ts";
 
@@ -20,7 +20,7 @@ export class SendKeys {
   /** Counter of the next datagram; the copy in shared memory is for others to read. */
   counter: number;
   /** Where to send; `undefined` while unconfirmed. */
-  path: PathBytes | undefined;
+  path: SendPath | undefined;
   /** Most bytes in one datagram; less than this after the kernel refused one. */
   largest = Infinity;
 
@@ -28,7 +28,7 @@ export class SendKeys {
     facts: KeypairFacts,
     peer: EgressPeer,
     sealer: PacketSealer,
-    path: PathBytes | undefined,
+    path: SendPath | undefined,
   ) {
     this.localIndex = facts.localIndex;
     this.remoteIndex = facts.remoteIndex;

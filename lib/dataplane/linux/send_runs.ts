@@ -13,7 +13,7 @@ import { Mem } from "../../../ffi/memory.ts";
 import { DATA_HEADER_LENGTH, DATAGRAM_TYPE, TAG_LENGTH } from "../../wire/datagram.ts";
 import type { DropReason } from "../../session/actions.ts";
 import { CONTROL_AT, MessageHeader, NAME_AT } from "./message_header.ts";
-import type { PathBytes } from "./messages.ts";
+import { isStream, type PathBytes } from "./messages.ts";
 import type { SendKeys } from "./send_keys.ts";
 import { ACTIVITY } from "./shared_state.ts";
 import { Waiter } from "./waiter.ts";
@@ -41,8 +41,10 @@ class Run {
   used = 0;
 }
 
-/** What is told of a run that did not go out. */
+/** What is told of a run that did not go out by UDP. */
 export interface SendTroubles {
+  /** The way of these keys is a stream: the control thread has to send. The bytes are its own. */
+  stream(keys: SendKeys, bytes: Uint8Array, stride: number): void;
   drop(reason: DropReason, times: number): void;
   /**
    * The kernel refused datagrams of this size on the path of these keys; this was the packet in
@@ -138,11 +140,10 @@ export class SendRuns {
     const keys = run.keys!;
     const path = keys.path;
     if (run.count > 0 && path !== undefined) {
-      if (path !== this.#aimedAt) this.#aim(path);
-      if (run.count === 1 || !this.#unsegmented.has(path)) {
-        this.#sendPart(run, path, 0, run.used, run.count);
+      if (isStream(path)) {
+        this.#troubles.stream(keys, run.memory.u8.slice(0, run.used), run.stride);
       } else {
-        this.#sendEach(run, path);
+        this.#sendByUdp(run, path);
       }
     }
     run.keys = undefined;
@@ -153,6 +154,15 @@ export class SendRuns {
     this.#open--;
     this.#runs[at] = this.#runs[this.#open]!;
     this.#runs[this.#open] = run;
+  }
+
+  #sendByUdp(run: Run, path: PathBytes): void {
+    if (path !== this.#aimedAt) this.#aim(path);
+    if (run.count === 1 || !this.#unsegmented.has(path)) {
+      this.#sendPart(run, path, 0, run.used, run.count);
+    } else {
+      this.#sendEach(run, path);
+    }
   }
 
   #sendEach(run: Run, path: PathBytes): void {
