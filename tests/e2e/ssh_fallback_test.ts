@@ -14,8 +14,6 @@ import { pings } from "../lab/namespaces.ts";
 import { figure, Mesh, type Node } from "./mesh.ts";
 
 const PORT = "2222";
-/** The Linux plane's workers move datagrams by UDP only. */
-const PORTABLE = ["--data-plane", "portable"];
 
 /** Lets no UDP in or out of a node's host. */
 async function blockUdp(node: Node): Promise<void> {
@@ -41,7 +39,7 @@ async function reachesBySsh(mesh: Mesh): Promise<void> {
 
 Deno.test("nodes without UDP reach each other by the built-in SSH server", async () => {
   await using mesh = await Mesh.create();
-  const a = mesh.describe("a", await mesh.lab.addHost("a"), [...PORTABLE, "--ssh-port", PORT]);
+  const a = mesh.describe("a", await mesh.lab.addHost("a"), ["--ssh-port", PORT]);
   const b = mesh.describe("b", await mesh.lab.addHost("b"), PORTABLE);
   await Promise.all([a.start(), b.start()]);
   await mesh.settled();
