@@ -40,7 +40,7 @@ async function reachesBySsh(mesh: Mesh): Promise<void> {
 Deno.test("nodes without UDP reach each other by the built-in SSH server", async () => {
   await using mesh = await Mesh.create();
   const a = mesh.describe("a", await mesh.lab.addHost("a"), ["--ssh-port", PORT]);
-  const b = mesh.describe("b", await mesh.lab.addHost("b"), PORTABLE);
+  const b = mesh.describe("b", await mesh.lab.addHost("b"));
   await Promise.all([a.start(), b.start()]);
   await mesh.settled();
   await blockUdp(a);
@@ -59,7 +59,7 @@ Deno.test("nodes without UDP reach each other by the built-in SSH server", async
 });
 
 Deno.test("nodes without UDP reach each other by the system's SSH server, until that is undone", async () => {
-  await using mesh = await Mesh.create({ agents: ["a", "b"], agentArgs: PORTABLE });
+  await using mesh = await Mesh.create({ agents: ["a", "b"] });
   const a = mesh.agent("a");
   const keys = `${mesh.lab.folder}/authorized_keys`;
   const mine = "# a line of mine, without end";
