@@ -75,6 +75,7 @@ export class Device {
     this.#carrier = new JoinedCarrier(options.socket, options.carriers ?? {});
     this.#pings = new Pings(options.clock);
     this.#sessions = new Sessions({
+      unixNow: () => options.clock.unixNow(),
       ...options.session,
       mayHealTo: (path) => !isUdpPath(path) || this.#isReachable(path.endpoint),
     });
@@ -307,6 +308,8 @@ export class Device {
     switch (action.kind) {
       case "send":
         return this.#send(action);
+      case "reply":
+        return this.#reply(action.datagram, action.path);
       case "install":
         return this.#install(action.keypair);
       case "use":
@@ -341,7 +344,11 @@ export class Device {
     const seeker = this.#peers.get(peer)?.seeker;
     if (path === undefined) seeker?.initiate(datagram, over);
     else if (datagram[0] === DATAGRAM_TYPE.initiation) seeker?.initiateBy(path, datagram);
-    else if (!this.#plane.send(datagram, path)) this.#drops["send-failed"]++;
+    else this.#reply(datagram, path);
+  }
+
+  #reply(datagram: Uint8Array, path: Path): void {
+    if (!this.#plane.send(datagram, path)) this.#drops["send-failed"]++;
   }
 
   #install(keypair: Keypair): void {
@@ -395,10 +402,11 @@ export class Device {
 
   #sendInitiation(datagram: Uint8Array, path: Path): boolean {
     if (this.#isClosed) return false;
-    if (this.#plane.send(datagram, path)) return true;
+    const bytes = this.#sessions.goingBy(path, datagram);
+    if (this.#plane.send(bytes, path)) return true;
     // The own address of the path may be gone; then the system's choice goes there.
     const isSent = isUdpPath(path) && path.local !== undefined &&
-      this.#plane.send(datagram, this.#socket.path(path.endpoint));
+      this.#plane.send(bytes, this.#socket.path(path.endpoint));
     if (!isSent) this.#drops["send-failed"]++;
     return isSent;
   }

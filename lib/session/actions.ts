@@ -21,6 +21,11 @@ export type Action =
     readonly path?: Path;
     readonly over?: "better";
   }
+  /**
+   * Send this once by the way that a datagram came: a cookie to a stranger, or our initiation again
+   * with the mac2 that was asked for.
+   */
+  | { readonly kind: "reply"; readonly datagram: Uint8Array; readonly path: Path }
   /** Open what arrives for this keypair from here on. */
   | { readonly kind: "install"; readonly keypair: Keypair }
   /** Send with this keypair from here on: it is current. Queued packets go out first. */
@@ -62,6 +67,10 @@ export const DROP_REASONS = [
   "unknown-version",
   "unknown-profile",
   "bad-mac1",
+  "bad-mac2",
+  "bad-cookie",
+  "under-load",
+  "dh-budget",
   "unknown-index",
   "wrong-path",
   "bad-handshake",

@@ -17,7 +17,7 @@
  */
 
 import { equalBytes, utf8 } from "../base/bytes.ts";
-import { writeU64Le } from "../base/integers.ts";
+import { writeU16Le, writeU64Le } from "../base/integers.ts";
 import type { CryptoBackend } from "../crypto/backend.ts";
 import {
   type Cookie,
@@ -137,8 +137,7 @@ export class CookieJar {
     const over = new Uint8Array(AT.end);
     if (address.length === 4) over.set(MAPPED_PREFIX, AT.address);
     over.set(address, AT.port - address.length);
-    over[AT.port] = port;
-    over[AT.port + 1] = port >>> 8;
+    writeU16Le(over, AT.port, port);
     writeU64Le(over, AT.bucket, bucket);
     over.set(initiation.noise.subarray(0, EPHEMERAL_LENGTH), AT.ephemeral);
     return this.#options.crypto.keyedBlake2s(this.#secretAt(now), MAC_LENGTH, over);

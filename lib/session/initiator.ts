@@ -13,7 +13,7 @@
  */
 
 import type { HandshakeState } from "../noise/handshake_state.ts";
-import type { Response } from "../wire/datagram.ts";
+import type { Cookie, Response } from "../wire/datagram.ts";
 import type { DropReason } from "./actions.ts";
 import {
   type Correspondent,
@@ -25,6 +25,7 @@ import {
 import type { Slot } from "./keypair_slots.ts";
 import { SEEK_MS, type SessionLimits } from "./limits.ts";
 import type { Path } from "./path.ts";
+import { TakenCookies } from "./taken_cookies.ts";
 import { retryWaitMs } from "./timers.ts";
 import type { TimestampSource } from "./timestamp.ts";
 
@@ -77,7 +78,9 @@ export class Initiator {
   readonly #context: InitiatorContext;
   readonly #to: Correspondent;
   readonly #indices: IndexSource;
-  #outstanding: (Outstanding & { readonly handshake: HandshakeState }) | undefined;
+  #outstanding:
+    | (Outstanding & { readonly handshake: HandshakeState; readonly cookies: TakenCookies })
+    | undefined;
 
   /** Starts with none. */
   constructor(context: InitiatorContext, to: Correspondent, indices: IndexSource) {
@@ -132,6 +135,20 @@ export class Initiator {
     return { keys, outstanding };
   }
 
+  /** Called when an initiation goes out: the one under way with what its path asks for. */
+  goingBy(path: Path, datagram: Uint8Array): Uint8Array {
+    const outstanding = this.#outstanding;
+    return outstanding?.datagram === datagram ? outstanding.cookies.goingBy(path) : datagram;
+  }
+
+  /** Takes a cookie: returns the initiation under way with the mac2 that it gives. */
+  takeCookie(cookie: Cookie, path: Path): Uint8Array | DropReason {
+    const outstanding = this.#outstanding;
+    return outstanding?.localIndex === cookie.receiverIndex
+      ? outstanding.cookies.take(cookie, path)
+      : "no-handshake-outstanding";
+  }
+
   /** Drops the one under way; its response will find nothing. */
   abandon(): void {
     if (this.#outstanding === undefined) return;
@@ -151,6 +168,7 @@ export class Initiator {
     const chance = this.#context.random(1)[0]! / 256;
     this.#outstanding = {
       ...initiation,
+      cookies: new TakenCookies(this.#context.crypto, this.#to.staticKey, initiation.datagram),
       wantedAt,
       servedFrom,
       over,

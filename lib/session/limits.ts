@@ -5,6 +5,8 @@
  * @module
  */
 
+import type { BucketRate } from "./token_bucket.ts";
+
 /** Limits and timers of every session. Times are milliseconds. */
 export interface SessionLimits {
   /** Age at which the initiator of a keypair that is in use starts a fresh handshake. */
@@ -104,7 +106,26 @@ export const HEAL_INTERVAL_MS = 5_000;
 /** The same for all peers together: so many per second. */
 export const HEALS_PER_SECOND = 10;
 
+// What strangers may cost (§4).
+
+/** Handshakes computed per second for whoever has not shown that he receives where he sends from. */
+export const STRANGER_HANDSHAKES: BucketRate = { perSecond: 200, burst: 50 };
+/** The same for whoever has: by mac2, or by sending over a stream. */
+export const PROVEN_HANDSHAKES: BucketRate = { perSecond: 1_000, burst: 250 };
+/** Handshakes and repeated answers of one source: an IPv4 address, an IPv6 /64, a stream. */
+export const SOURCE_HANDSHAKES: BucketRate = { perSecond: 20, burst: 40 };
+/** A cookie holds in the period in which it was made, and in the next. */
+export const COOKIE_BUCKET_MS = 120_000;
+/** How long cookies are made with one secret. */
+export const COOKIE_SECRET_MS = 86_400_000;
+
 // Ours, because the specification leaves them open.
+
+/**
+ * Sources whose limits are remembered, of either kind. The budgets above let no more come in the
+ * two seconds that a source's bucket takes to fill.
+ */
+export const MAX_SOURCES = 8_192;
 
 /**
  * How long a responder keeps a keypair that nobody confirmed. An initiator that got the response

@@ -5,6 +5,13 @@
  * @module
  */
 
+/** An address and port of UDP. */
+export interface PathEndpoint {
+  /** 4 or 16 bytes; never an IPv4 address in IPv6 form. */
+  readonly address: Uint8Array;
+  readonly port: number;
+}
+
 /**
  * One way to reach a peer. A session is bound to exactly one (protocol.md §5, `strict`).
  *
@@ -17,4 +24,6 @@ export interface Path {
   readonly key: string;
   /** The far end as a person reads it, such as `192.0.2.7:51820`. */
   readonly remote: string;
+  /** The far end, on UDP: what a cookie is bound to. Streams have none, and no cookies. */
+  readonly endpoint?: PathEndpoint;
 }

@@ -29,12 +29,15 @@ export interface SessionsOptions {
   /** @default {"strict"} */
   readonly binding?: Binding;
   /**
-   * Whether an initiation may go to a source from which data of a session strayed in: not for
-   * loopback, multicast, broadcast and mesh addresses, which this layer cannot tell.
+   * Whether an initiation may go to a source from which data of a session strayed in, or a cookie to
+   * one that an initiation came from: not for loopback, multicast, broadcast and mesh addresses,
+   * which this layer cannot tell.
    *
    * @default {() => true}
    */
   readonly mayHealTo?: (path: Path) => boolean;
+  /** Milliseconds since 1970, for cookies. @default {Date.now} */
+  readonly unixNow?: () => number;
   /** @default {NATIVE_BACKEND} */
   readonly crypto?: CryptoBackend;
   /** @default {randomBytes} */

@@ -17,17 +17,21 @@
  */
 
 import { equalBytes, toHex } from "../base/bytes.ts";
+import { readU32Le } from "../base/integers.ts";
 import { NATIVE_BACKEND } from "../crypto/backend.ts";
 import { randomBytes } from "../crypto/random.ts";
 import { isLowOrderPoint, X25519_LENGTH } from "../crypto/x25519.ts";
 import {
+  type Cookie,
   datagramFault,
   decodeHandshake,
   type Initiation,
+  OFFSET,
   type Response,
 } from "../wire/datagram.ts";
 import { decodeControl, encodeEchoReply } from "../wire/inner_control.ts";
 import type { Action, DropReason } from "./actions.ts";
+import { Admission, type Refused } from "./admission.ts";
 import { Answers } from "./answers.ts";
 import { readInitiation } from "./handshake_messages.ts";
 import { HealLimit } from "./heal_limit.ts";
@@ -55,6 +59,7 @@ export class Sessions {
   readonly #binding: Binding;
   readonly #mayHealTo: (path: Path) => boolean;
   readonly #ownMac1Key: Uint8Array;
+  readonly #admission: Admission;
   readonly #healLimit = new HealLimit();
   readonly #tunnels = new Map<string, Tunnel>();
   readonly #byStaticKey = new Map<string, Tunnel>();
@@ -93,6 +98,12 @@ export class Sessions {
     this.#binding = options.binding ?? "strict";
     this.#mayHealTo = options.mayHealTo ?? (() => true);
     this.#ownMac1Key = mac1Key(crypto, staticKey.publicKey);
+    this.#admission = new Admission({
+      staticPublicKey: staticKey.publicKey,
+      crypto,
+      random,
+      unixNow: options.unixNow ?? Date.now,
+    });
   }
 
   /**
@@ -157,10 +168,22 @@ export class Sessions {
   }
 
   /**
+   * Called whenever an initiation goes out, repetitions included, with the path it goes by.
+   *
+   * @param datagram The very array of a `send` action or of `PeerSession.outstanding`.
+   * @returns What to send there: with mac2 once a cookie came from that endpoint. Cookies are taken
+   * from endpoints that were named here only.
+   */
+  goingBy(path: Path, datagram: Uint8Array): Uint8Array {
+    const tunnel = this.#context.indices.get(readU32Le(datagram, OFFSET.initiation.sender));
+    return tunnel?.goingBy(path, datagram) ?? datagram;
+  }
+
+  /**
    * Called with every datagram that the data plane does not take itself and that is not discovery.
    * Never throws for what came from outside.
    *
-   * The order is that of docs/protocol.md §4: nothing is allocated and no Diffie-Hellman done for a
+   * The order is that of docs/protocol.md §4: nothing is kept and no Diffie-Hellman done for a
    * stranger before step 5.
    *
    * @param datagram Borrowed.
@@ -170,8 +193,9 @@ export class Sessions {
     const message = decodeHandshake(datagram);
     if (message === undefined) return dropped(datagramFault(datagram));
     if (message.profile !== this.#context.profile) return dropped("unknown-profile");
-    // Nobody answers with cookies yet, and no profile of ours has three messages.
-    if (message.kind === "cookie" || message.kind === "third") return dropped("unknown-type");
+    if (message.kind === "cookie") return this.#receiveCookie(message, path);
+    // No profile of ours has three messages.
+    if (message.kind === "third") return dropped("unknown-type");
     // 2. mac1.
     if (!verifyMac1(this.#context.crypto, this.#ownMac1Key, message)) return dropped("bad-mac1");
     return message.kind === "initiation"
@@ -332,14 +356,17 @@ export class Sessions {
       const answer = answers.repeat(initiation, path, now);
       if (answer === "rate-limited") return dropped(answer);
       if (answer !== undefined) {
+        const reason = this.#admission.refuseAgain(initiation, path, now);
+        if (reason !== undefined) return dropped(reason);
         const { keypair, paths, response: datagram, peer } = answer;
         // "after confirmation they no longer change the binding"
         if (!keypair.isConfirmed) keypair.unconfirmedPaths = [...paths];
         return [{ kind: "send", peer, datagram, path }];
       }
     }
-    // 3. and 4.: the Diffie-Hellman budget, cookies and the limit per source have their place here;
-    // "one unconfirmed keypair per peer" is kept in Tunnel.answer().
+    // 3. Budget of handshakes. 4. Limit per source; Tunnel.answer() keeps one unconfirmed keypair.
+    const refused = this.#admission.refuse(initiation, path, now);
+    if (refused !== undefined) return this.#challenge(refused, path);
     // 5. `es`, static key. 6. Authorisation. 7. `ss`, payload. 8. Timestamp.
     const read = readInitiation(
       this.#context,
@@ -348,10 +375,28 @@ export class Sessions {
       (tunnel, timestamp) => tunnel.isFresh(timestamp),
     );
     if (typeof read === "string") return dropped(read);
+    // "re-check the generation wherever a handshake was in flight"
+    if (this.#tunnels.get(read.peer.nodeId) !== read.peer) return dropped("unknown-static-key");
     // 9. Message 2. 10. An unconfirmed keypair.
     const out: Action[] = [];
     read.peer.answer(read, initiation, path, now, out);
     this.#active.add(read.peer);
+    return out;
+  }
+
+  #challenge({ reason, challenge }: Refused, path: Path): Action[] {
+    const out = dropped(reason);
+    if (challenge !== undefined && this.#mayHealTo(path)) {
+      out.push({ kind: "reply", datagram: challenge, path });
+    }
+    return out;
+  }
+
+  #receiveCookie(cookie: Cookie, path: Path): Action[] {
+    const tunnel = this.#context.indices.get(cookie.receiverIndex);
+    if (tunnel === undefined) return dropped("no-handshake-outstanding");
+    const out: Action[] = [];
+    tunnel.takeCookie(cookie, path, out);
     return out;
   }
 

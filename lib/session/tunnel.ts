@@ -10,8 +10,8 @@
  * @module
  */
 
-import { compareBytes } from "../base/bytes.ts";
-import type { Initiation, Response } from "../wire/datagram.ts";
+import { compareBytes, wipe } from "../base/bytes.ts";
+import type { Cookie, Initiation, Response } from "../wire/datagram.ts";
 import { ECHO_ID_LENGTH, encodeBye, encodeEcho, encodePathReport } from "../wire/inner_control.ts";
 import { AcceptedResponse } from "./accepted_response.ts";
 import type { Action } from "./actions.ts";
@@ -64,6 +64,8 @@ export class Tunnel {
   #watchAt = -Infinity;
   #lastKeepaliveAt = -Infinity;
   #isPingWanted = false;
+  /** The peer was removed, perhaps while one of its messages was being read. */
+  #isEnded = false;
 
   /** Starts with nothing. */
   constructor(peer: TunnelPeer, context: TunnelContext) {
@@ -144,6 +146,10 @@ export class Tunnel {
       indices.free(localIndex);
       return void out.push({ kind: "drop", reason: written });
     }
+    if (this.#isEnded) {
+      indices.free(localIndex);
+      return refuseEnded(written, out);
+    }
     this.#lastTimestamp = read.timestamp;
     // "a newer initiation of that peer replaces it"
     const replaced = this.slots.unconfirmed;
@@ -170,11 +176,24 @@ export class Tunnel {
     this.#send(datagram, path, out);
   }
 
+  /** Called when an initiation of ours goes out by a path; see `Sessions.goingBy`. */
+  goingBy(path: Path, datagram: Uint8Array): Uint8Array {
+    return this.#initiator.goingBy(path, datagram);
+  }
+
+  /** Called with a cookie to the index of our initiation: sends the same once more. */
+  takeCookie(cookie: Cookie, path: Path, out: Action[]): void {
+    const taken = this.#initiator.takeCookie(cookie, path);
+    if (typeof taken === "string") out.push({ kind: "drop", reason: taken });
+    else out.push({ kind: "reply", datagram: taken, path });
+  }
+
   /** Called with a response to the index of our initiation; its mac1 was right. */
   complete(response: Response, path: Path, now: number, out: Action[]): void {
     if (this.#accepted.isCopy(response)) return this.#acceptAgain(path, now, out);
     const completed = this.#initiator.complete(response);
     if (typeof completed === "string") return void out.push({ kind: "drop", reason: completed });
+    if (this.#isEnded) return refuseEnded(completed.keys, out);
 
     const { keys, outstanding: { localIndex, crossedBy, sentAt } } = completed;
     const slot = this.#add(
@@ -246,9 +265,10 @@ export class Tunnel {
   }
 
   /** Ends everything at once, in both directions. */
-  end(out: Action[], wipe: "at-once" | "by-data-plane" = "at-once"): void {
+  end(out: Action[], wiping: "at-once" | "by-data-plane" = "at-once"): void {
+    this.#isEnded = true;
     this.#initiator.abandon();
-    for (const slot of [...this.slots.all]) this.retire(slot, out, wipe);
+    for (const slot of [...this.slots.all]) this.retire(slot, out, wiping);
     this.#context.answers.forget(this.nodeId);
   }
 
@@ -256,11 +276,11 @@ export class Tunnel {
   retire(
     { keypair }: Slot,
     out: Action[],
-    wipe: "at-once" | "by-data-plane" = "at-once",
+    wiping: "at-once" | "by-data-plane" = "at-once",
   ): void {
     this.slots.remove(keypair);
     this.#context.indices.free(keypair.localIndex);
-    if (wipe === "at-once") retireKeypair(keypair);
+    if (wiping === "at-once") retireKeypair(keypair);
     out.push({ kind: "retire", keypair });
   }
 
@@ -427,4 +447,11 @@ export class Tunnel {
   get #keepalive(): KeepaliveState {
     return { lastAt: this.#lastKeepaliveAt, isPersistent: this.persistentKeepalive };
   }
+}
+
+/** Called when the peer was removed during its handshake: as if it had been removed before. */
+function refuseEnded({ sendKey, receiveKey }: HandshakeResult, out: Action[]): void {
+  wipe(sendKey);
+  wipe(receiveKey);
+  out.push({ kind: "drop", reason: "unknown-static-key" });
 }

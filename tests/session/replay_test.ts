@@ -37,7 +37,9 @@ Deno.test("T1: an initiation replayed 1,000 times from 3 sources leaves the sess
     strictEqual(after.keypairs.length, 1, "no half-open entry");
     ok(passes(world, b, a, 2));
     if (waitMs === 0) strictEqual(b.crypto.counts.dh, 0, "2a answers without a Diffie-Hellman");
-    else if (waitMs > 5_000) strictEqual(b.dropped("old-timestamp"), 1_000);
+    else if (waitMs > 5_000) {
+      strictEqual(b.dropped("old-timestamp") + b.dropped("under-load"), 1_000);
+    }
   }
 });
 

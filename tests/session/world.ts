@@ -137,6 +137,7 @@ export class Node {
       ...(profile === "mesh" && { psks: PSKS }),
       limits: this.rules.limits,
       timestamps: new TimestampSource({ unixNow: () => world.clock.unixNow() }),
+      unixNow: () => world.clock.unixNow(),
       crypto: this.crypto.backend,
       random: seededBytes(world.nextSeed()),
       ...options,
@@ -203,7 +204,12 @@ export class Node {
 
   /** The path from here to an endpoint. */
   pathTo(endpoint: string): Path {
-    return { kind: "udp", key: `udp:${this.endpoint}:${endpoint}`, remote: endpoint };
+    return {
+      kind: "udp",
+      key: `udp:${this.endpoint}:${endpoint}`,
+      remote: endpoint,
+      endpoint: { address: sha256(new TextEncoder().encode(endpoint)).slice(0, 4), port: 1 },
+    };
   }
 
   /** The session with a peer. */
@@ -225,9 +231,14 @@ export class Node {
     switch (action.kind) {
       case "send": {
         const to = action.path ? [action.path.remote] : this.candidates.get(action.peer) ?? [];
-        for (const endpoint of to) this.#world.send(this.endpoint, endpoint, action.datagram);
+        for (const endpoint of to) {
+          const datagram = this.sessions.goingBy(this.pathTo(endpoint), action.datagram);
+          this.#world.send(this.endpoint, endpoint, datagram);
+        }
         return;
       }
+      case "reply":
+        return this.#world.send(this.endpoint, action.path.remote, action.datagram);
       case "install": {
         const keys = new TransportKeys(action.keypair, this.aead, this.rules);
         return void this.keys.set(action.keypair.localIndex, keys);
