@@ -38,6 +38,7 @@ import { SshSide } from "./ssh_side.ts";
 import { StateFolder } from "./state_folder.ts";
 import { type AgentStatus, agentStatusOf } from "./status.ts";
 import { readMark, readPort, writeMark, writePort } from "./small_files.ts";
+import { WantLimit } from "./want_limit.ts";
 
 export type { AgentOptions, CoordinatorSide } from "./agent_options.ts";
 
@@ -68,6 +69,7 @@ export class Agent {
   readonly #book: PeerBook;
   readonly #data: DataSide;
   readonly #finder: EndpointFinder;
+  readonly #wants = new WantLimit();
   readonly #line: CoordinatorLine;
   readonly #relay: RelaySide;
   readonly #live = Promise.withResolvers<void>();
@@ -304,6 +306,7 @@ export class Agent {
       psks,
       timestamps: this.#timestamps,
       carriers: { ssh: this.#ssh?.transport, relay: this.#relay.transport },
+      onWant: (nodeId) => this.#sayWanted(nodeId),
     });
     this.#rememberPort();
     this.#book.handOver();
@@ -388,6 +391,16 @@ export class Agent {
         return this.#finder.setCredential(message.discovery, undefined);
       case "relay-ticket":
         return this.#relay.transport.takeTicket(message.ticket);
+      case "peer-wants": {
+        const { nodeId, endpoints } = message;
+        this.#book.applyPresence({
+          kind: "presence",
+          full: false,
+          online: [{ nodeId, endpoints }],
+          offline: [],
+        });
+        return this.#data.device?.peerWants(nodeId);
+      }
     }
   }
 
@@ -487,6 +500,12 @@ export class Agent {
       opened: (nodeId, path) => this.#data.device?.pathFound(nodeId, path),
       closed: (nodeId, path) => this.#data.device?.pathLost(nodeId, path),
     });
+  }
+
+  #sayWanted(peer: string): void {
+    if (this.#book.isPresent(peer) && this.#wants.take(peer, this.#clock.now())) {
+      this.#line.send({ kind: "connect", peer });
+    }
   }
 
   /** Tells the coordinator how this node is reached by SSH; it knows whether that is news. */

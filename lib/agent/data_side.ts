@@ -66,6 +66,8 @@ export interface LiveOptions {
   readonly timestamps: TimestampSource;
   /** Carriers beside UDP, for a data plane that can use them. */
   readonly carriers: PeerCarriers;
+  /** A peer is sought; see `DeviceOptions.onWant`. */
+  readonly onWant: (nodeId: string) => void;
 }
 
 /** Socket, interface and device of a node. */
@@ -182,6 +184,7 @@ export class DataSide {
       ownAddresses: this.#interface.hasIpv6 ? [own.ipv4, own.ipv6] : [own.ipv4],
       meshRanges: this.#meshRanges,
       onDiscovery: this.#options.onDiscovery,
+      onWant: options.onWant,
       onFailed: this.#options.onFailed,
     });
   }

@@ -244,6 +244,12 @@ export class ControlHub implements ListenerEvents {
         return;
       case "relay-ticket":
         return this.#giveRelayTicket(connection, nodeId);
+      case "connect":
+        return this.#byNode.get(message.peer)?.send({
+          kind: "peer-wants",
+          nodeId,
+          endpoints: registry.node(nodeId)?.endpoints ?? [],
+        });
       case "leave":
         registry.setState(nodeId, "removed");
         this.#relay.expel(nodeId, "removed");

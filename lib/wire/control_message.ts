@@ -4,8 +4,9 @@
  * parses them (lib/net). Keys travel as base64url and are bytes once decoded.
  *
  * ```
- * agent → coordinator    hello, endpoints, ssh, heartbeat, psk-ack, relay-ticket, leave
- * coordinator → agent    welcome, psks, roster, presence, discovery-key, relay-ticket, heartbeat
+ * agent → coordinator    hello, endpoints, ssh, heartbeat, psk-ack, relay-ticket, connect, leave
+ * coordinator → agent    welcome, psks, roster, presence, discovery-key, relay-ticket, peer-wants,
+ *                        heartbeat
  * ```
  *
  * The order after the handshake: the agent's `hello`; then `welcome`, `psks`, `roster` and `presence`
@@ -109,6 +110,16 @@ export interface RelayTicketRequest {
   readonly kind: "relay-ticket";
 }
 
+/**
+ * This node seeks a peer, and wants it to do the same now, so that both open their NATs from inside
+ * (protocol.md §6). Nothing comes back; an unknown or absent peer is told nothing.
+ */
+export interface Connect {
+  readonly kind: "connect";
+  /** Node id. */
+  readonly peer: string;
+}
+
 /** This node wants to be removed from the mesh. The coordinator answers by closing with 1000. */
 export interface Leave {
   readonly kind: "leave";
@@ -122,6 +133,7 @@ export type ClientMessage =
   | Heartbeat
   | PskAck
   | RelayTicketRequest
+  | Connect
   | Leave;
 
 /** Addresses of a node inside the mesh, canonical text. */
@@ -250,6 +262,15 @@ export interface RelayTicket {
   readonly ticket: Uint8Array;
 }
 
+/** A peer seeks this node at this moment: seek it as well. */
+export interface PeerWants {
+  readonly kind: "peer-wants";
+  /** Who. */
+  readonly nodeId: string;
+  /** Where it says it may be reached. */
+  readonly endpoints: readonly EndpointHint[];
+}
+
 /** What the coordinator says. */
 export type ServerMessage =
   | Welcome
@@ -258,6 +279,7 @@ export type ServerMessage =
   | Presence
   | DiscoveryKey
   | RelayTicket
+  | PeerWants
   | Heartbeat;
 
 /** Seconds and versions stay exact in a JSON number. */
@@ -316,6 +338,7 @@ const CLIENT_CODECS: { readonly [K in ClientMessage["kind"]]: Codec<KindOf<Clien
   "heartbeat": HEARTBEAT,
   "psk-ack": object<PskAck>({ kind: oneOf("psk-ack"), epoch: integer(0, U32) }),
   "relay-ticket": object<RelayTicketRequest>({ kind: oneOf("relay-ticket") }),
+  "connect": object<Connect>({ kind: oneOf("connect"), peer: NODE_ID }),
   "leave": object<Leave>({ kind: oneOf("leave") }),
 };
 
@@ -363,6 +386,11 @@ const SERVER_CODECS: { readonly [K in ServerMessage["kind"]]: Codec<KindOf<Serve
   }),
   "discovery-key": object<DiscoveryKey>({ kind: oneOf("discovery-key"), discovery: DISCOVERY }),
   "relay-ticket": object<RelayTicket>({ kind: oneOf("relay-ticket"), ticket: bytes(32) }),
+  "peer-wants": object<PeerWants>({
+    kind: oneOf("peer-wants"),
+    nodeId: NODE_ID,
+    endpoints: ENDPOINTS,
+  }),
   "heartbeat": HEARTBEAT,
 };
 

@@ -229,6 +229,25 @@ Deno.test("changes that follow each other closely wait for company", () => {
   strictEqual(watcher.lastSaid("presence")!.online[0]!.endpoints[0]!.endpoint, "192.0.2.1:20");
 });
 
+Deno.test("a member that seeks another one is named to it at once, with where it is", () => {
+  const mesh = new MemoryMesh();
+  const endpoints = [{ endpoint: "198.51.100.7:41000", source: "discovered" }];
+  const a = mesh.join("a");
+  const b = mesh.join("b");
+  const c = mesh.join("c");
+  a.say({ kind: "endpoints", endpoints });
+  const { nodeId } = a.said("welcome")!;
+  a.say({ kind: "connect", peer: b.said("welcome")!.nodeId });
+  mesh.run();
+  deepStrictEqual(b.lastSaid("peer-wants"), { kind: "peer-wants", nodeId, endpoints });
+  strictEqual(c.lastSaid("peer-wants"), undefined, "nobody else hears of it");
+  const heard = a.heard.length;
+  a.say({ kind: "connect", peer: "ef".repeat(32) });
+  mesh.run();
+  strictEqual(a.heard.length, heard, "who is not there is not told, and nor is who asks");
+  strictEqual(a.closed, undefined);
+});
+
 Deno.test("endpoints travel as presence, and are kept for who is not there", () => {
   const mesh = new MemoryMesh();
   const a = mesh.join("a");

@@ -55,6 +55,7 @@ const CLIENT_MESSAGES: ClientMessage[] = [
   { kind: "endpoints", endpoints: ENDPOINTS },
   { kind: "heartbeat" },
   { kind: "psk-ack", epoch: 4_294_967_295 },
+  { kind: "connect", peer: NODE_ID },
   { kind: "leave" },
 ];
 
@@ -101,6 +102,7 @@ const SERVER_MESSAGES: ServerMessage[] = [
     offline: [NODE_ID],
   },
   { kind: "discovery-key", discovery: { id: new Uint8Array(8), key: KEY } },
+  { kind: "peer-wants", nodeId: NODE_ID, endpoints: ENDPOINTS },
   { kind: "heartbeat" },
 ];
 
