@@ -12,6 +12,7 @@ import { defineCoordinator } from "./coordinator.ts";
 import { errorLine, EXIT, exitCodeOf } from "./exit.ts";
 import { defineInit } from "./init.ts";
 import { defineJoin } from "./join.ts";
+import { defineKeys } from "./keys.ts";
 import { defineLeave } from "./leave.ts";
 import { print, printError } from "./output.ts";
 import { definePeers } from "./peers.ts";
@@ -68,6 +69,7 @@ export function buildProgram(): Command {
   defineToken(program.command("token"));
   defineLeave(program.command("leave"));
   defineSshEndpoint(program.command("ssh-endpoint"));
+  defineKeys(program.command("keys"));
   defineUp(program.command("up"));
   defineVersion(program.command("version"));
   return program;
