@@ -15,6 +15,7 @@ import {
 } from "../lib/session/discovery.ts";
 import * as limits from "../lib/session/limits.ts";
 import { REPLAY_WINDOW_SIZE } from "../lib/session/replay_window.ts";
+import type { BucketRate } from "../lib/session/token_bucket.ts";
 import { TOKEN_LABELS, TOKEN_LENGTH, TOKEN_PARTS, TOKEN_PREFIX } from "../lib/token/token.ts";
 import { decodeClientMessage, decodeServerMessage } from "../lib/wire/control_message.ts";
 import {
@@ -231,6 +232,8 @@ Deno.test("docs/protocol.md has the other figures of sessions", () => {
       ? actual.map(seconds).join(", ")
       : isTime
       ? seconds(actual as number)
+      : isRate(actual)
+      ? `${actual.perSecond}/s, burst ${actual.burst}`
       : String(actual);
     strictEqual(written, value, name);
   }
@@ -306,6 +309,10 @@ Deno.test("docs/protocol.md lays a discovery body out as it is", () => {
 /** Whether the prose has these words, however its lines are broken. */
 function says(...words: string[]): void {
   for (const text of words) ok(PROSE.includes(text), text);
+}
+
+function isRate(value: unknown): value is BucketRate {
+  return typeof value === "object" && value !== null && "perSecond" in value;
 }
 
 function seconds(ms: number): string {
