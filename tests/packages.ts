@@ -17,12 +17,12 @@ const NEEDED: [program: string, package_: string, why: string][] = [
   ["ssh-keyscan", "openssh-client", "shows host keys"],
   ["faketime", "faketime", "starts a process in another time"],
   ["script", "bsdutils", "starts a process on a terminal"],
+  ["nft", "nftables", "masquerades, and is the NAT of the NAT lab"],
   ["setpriv", "util-linux", "starts a process without rights"],
 ];
 
 /** As {@linkcode NEEDED}, for those who ask for them by name. */
 const ON_REQUEST: typeof NEEDED = [
-  ["nft", "nftables", "is the NAT of the NAT lab"],
   ["conntrack", "conntrack", "makes it forget"],
   ["gcc", "build-essential", "builds its delay wire"],
   ["miniupnpd", "miniupnpd-nftables", "maps ports on its gateways"],

@@ -13,6 +13,8 @@
  */
 
 import { match, ok, strictEqual } from "node:assert/strict";
+import { toBase64 } from "../../lib/base/bytes.ts";
+import { generateKeyPair } from "../../lib/crypto/x25519.ts";
 import { type Host, Lab, pings } from "../lab/namespaces.ts";
 import { eventually } from "../lab/processes.ts";
 import { PORT, StaticEnd } from "./static_net.ts";
@@ -34,9 +36,18 @@ for (const crash of [false, true]) {
     await wire.shows(new RegExp(`${server.host.ipv4} > 203\\.0\\.113\\.80: ICMP echo request`));
     ok(!/10\.9\.0\.|fd09::/.test(wire.stdout), "no tunnel address is seen outside");
 
-    // Nobody outside starts anything with a client, and clients stay apart.
+    // Nobody outside starts anything with a client, and clients do not reach each other.
+    const inside = server.host.start(["tcpdump", "-n", "-l", "-i", "tm0", "icmp[icmptype] == 8"]);
+    await inside.shows(/listening on/);
     await internet.must(["ip", "route", "add", "10.9.0.0/24", "via", server.host.ipv4]);
-    strictEqual((await internet.run(["ping", "-c", "1", "-W", "1", "10.9.0.11"])).code, 1);
+    strictEqual((await internet.run(["ping", "-c", "2", "-W", "1", "10.9.0.11"])).code, 1);
+    await client.host.must(["ping", "-c", "1", "10.9.0.1"]);
+    await inside.shows(/10\.9\.0\.11 > 10\.9\.0\.1: ICMP echo request/);
+    ok(!/> 10\.9\.0\.11/.test(inside.stdout), inside.stdout);
+    await client.host.run(["ping", "-c", "2", "-W", "1", "10.9.0.12"]);
+    const across = inside.stdout.match(/10\.9\.0\.11 > 10\.9\.0\.12/g);
+    strictEqual(across?.length, 2, "each is seen coming in, none going out again");
+    await inside.stop();
 
     // Who is disabled is not forwarded for any more.
     const peers = server.config["allowedPeers"] as object[];
@@ -162,7 +173,13 @@ async function describe(lab: Lab) {
     allowedPeers: [{
       name: "server",
       publicKey: server.publicKey,
-      allowedIps: ["10.9.0.1/32", "fd09::1/128", "203.0.113.0/24", "2001:db8:80::/48"],
+      allowedIps: [
+        "10.9.0.1/32",
+        "10.9.0.12/32",
+        "fd09::1/128",
+        "203.0.113.0/24",
+        "2001:db8:80::/48",
+      ],
       endpoint: `${hub.ipv4}:${PORT}`,
       keepalive: "1s",
     }],
@@ -174,6 +191,10 @@ async function describe(lab: Lab) {
       publicKey: client.publicKey,
       clientIp: "10.9.0.11",
       allowedIps: ["10.9.0.11/32", "fd09::11/128"],
+    }, {
+      name: "other",
+      publicKey: toBase64(generateKeyPair().publicKey),
+      clientIp: "10.9.0.12",
     }],
   };
   return { server, client, internet };
