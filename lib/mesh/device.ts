@@ -13,7 +13,7 @@ import type { Clock } from "../base/clock.ts";
 import type { DataPlane, DataPlaneEvents } from "../dataplane/data_plane.ts";
 import { type DropCounts, newDropCounts, sumOfDropCounts } from "../dataplane/drop_counts.ts";
 import { PortablePlane } from "../dataplane/portable.ts";
-import { type Endpoint, formatEndpoint, type IpAddress } from "../net/endpoint.ts";
+import type { Endpoint, IpAddress } from "../net/endpoint.ts";
 import { equalPrefixes, type IpPrefix } from "../net/ip_prefix.ts";
 import { AllowedIps } from "../route/allowed_ips.ts";
 import type { Action } from "../session/actions.ts";
@@ -33,10 +33,11 @@ import {
   type PeerStatus,
   type Underlay,
 } from "./device_options.ts";
-import { NO_SWITCHES, PathSeeker, type SeekerHost } from "./path_seeker.ts";
-import { whyNotDirect } from "./path_selection.ts";
+import { PathSeeker } from "./path_seeker.ts";
+import { lastUseOf, peerStatusOf, unheardSince } from "./peer_status.ts";
 import { Pings } from "./pings.ts";
 import { isReachable } from "./reachable.ts";
+import type { SeekerHost } from "./seeker_host.ts";
 
 /** UDP endpoints that one handshake datagram goes out to. */
 const MAX_ENDPOINTS = 16;
@@ -257,6 +258,7 @@ export class Device {
     if (!this.#isClosed) {
       this.#act(this.#sessions.stop(this.#clock.now()));
       this.#isClosed = true;
+      for (const { seeker } of this.#peers.values()) seeker.lost();
       this.#pings.failAll(new DeviceError("closed", "The device was closed"));
     }
     await this.#plane.close();
@@ -433,53 +435,18 @@ export class Device {
   }
 
   #statusOf(nodeId: string): PeerStatus {
-    const session = this.#sessions.peer(nodeId);
-    const path = session?.current?.path;
-    const peer = this.#peers.get(nodeId);
-    return {
-      ...this.#plane.traffic(nodeId),
-      nodeId,
-      path: path && { kind: path.kind, remote: path.remote },
-      why: this.#whyNotDirect(nodeId, path),
-      switches: peer?.seeker.switches ?? NO_SWITCHES,
-      rttMs: session?.rttMs,
-      lastHandshakeAt: session?.lastHandshakeAt,
-      handshakes: session?.handshakes ?? 0,
-      isSilent: session?.isSilent ?? false,
+    const { spec, candidates, seeker } = this.#peers.get(nodeId)!;
+    return peerStatusOf({
+      spec,
+      session: this.#sessions.peer(nodeId),
+      traffic: this.#plane.traffic(nodeId),
       queued: this.#plane.queued(nodeId),
-      candidates: peer?.candidates.all().map(formatEndpoint) ?? [],
-    };
-  }
-
-  #whyNotDirect(nodeId: string, path: Path | undefined): string | undefined {
-    const peer = this.#peers.get(nodeId);
-    const soughtForMs = peer?.seeker.soughtForMs;
-    if (peer === undefined || path?.kind === "udp") return undefined;
-    if (path === undefined && soughtForMs === undefined) return undefined;
-    return whyNotDirect({
-      candidates: peer.candidates.all().length,
-      isUdpOpen: this.#underlay.isUdpOpen,
-      ownNat: this.#underlay.nat,
-      peerNat: peer.spec.nat ?? "unknown",
-      soughtForMs,
+      candidates: candidates.all(),
+      underlay: this.#underlay,
+      switches: seeker.switches,
+      soughtForMs: seeker.soughtForMs,
     });
   }
-}
-
-/** When the last of those was made that are our own and were not heard of. */
-function unheardSince(keypairs: readonly Keypair[]): number {
-  const unheard = keypairs.filter(({ isInitiator, activity }) =>
-    isInitiator && activity.receivedAt === -Infinity
-  );
-  return Math.max(-Infinity, ...unheard.map(({ createdAt }) => createdAt));
-}
-
-/** When a packet last passed by any of these keypairs. */
-function lastUseOf(keypairs: readonly Keypair[]): number {
-  const moments = keypairs.map(({ activity }) =>
-    Math.max(activity.payloadSentAt, activity.payloadReceivedAt)
-  );
-  return Math.max(-Infinity, ...moments);
 }
 
 function hasEqualPrefixes(a: { allowedIps: readonly IpPrefix[] }, b: typeof a): boolean {

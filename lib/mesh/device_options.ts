@@ -13,8 +13,8 @@ import type { IpPrefix } from "../net/ip_prefix.ts";
 import type { SessionsOptions } from "../session/sessions.ts";
 import type { JoinedCarrier, PeerCarriers } from "../transport/joined_carrier.ts";
 import type { DatagramSocket, UdpPath } from "../transport/transport.ts";
-import type { PathSwitches } from "./path_seeker.ts";
 import type { NatMapping } from "./path_selection.ts";
+import type { PathSwitches } from "./seeker_host.ts";
 
 /** What a {@linkcode Device} works with. */
 export interface DeviceOptions {

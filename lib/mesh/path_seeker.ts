@@ -16,7 +16,6 @@
  * @module
  */
 
-import type { Clock } from "../base/clock.ts";
 import type { Path } from "../session/path.ts";
 import {
   compareKinds,
@@ -28,6 +27,7 @@ import {
   SEEK_AT_MS,
   STABLE_AFTER_MS,
 } from "./path_selection.ts";
+import type { PathSwitches, SeekerHost } from "./seeker_host.ts";
 
 /** Body of a path report: "I seek a better path now, do so as well". */
 export const SEEK_REPORT: Uint8Array = Uint8Array.of(1);
@@ -43,49 +43,6 @@ const SETTLE_STEP_MS = 25;
 const WANT_OTHERS_AFTER_MS = 300;
 /** A peer with which no packet was exchanged for so long is idle: it shall cost nothing. */
 export const IDLE_AFTER_MS = 60_000;
-
-/** What carries out what a {@linkcode PathSeeker} decides. Nothing is called back from within. */
-export interface SeekerHost {
-  readonly clock: Clock;
-  /** Whether there may be ways that cost a connection. */
-  readonly hasOthers: boolean;
-  /** Ways to the peer there are: UDP candidates, SSH, relay. */
-  ways(): readonly Path[];
-  /** The path of the session in use. */
-  bound(): Path | undefined;
-  /** Whether this initiation still waits for its response. */
-  isOutstanding(datagram: Uint8Array): boolean;
-  /**
-   * When the last keypair of an own handshake was made that nothing came by yet; `-Infinity` if
-   * there is none.
-   */
-  unheardSince(): number;
-  /** When packets last passed; `-Infinity` for never. */
-  usedAt(): number;
-  /** Sends a handshake datagram. @returns `false` if it could not be sent. */
-  send(datagram: Uint8Array, path: Path): boolean;
-  /** Starts a handshake, by `Sessions.renew`. */
-  renew(over?: Path | "better"): void;
-  /** Sends the peer a path report over the session. */
-  report(body: Uint8Array): void;
-  /** Asks the coordinator to tell the peer that it is wanted. */
-  askCoordinator(): void;
-  /** Ways are wanted that cost a connection. */
-  wantOthers(): void;
-}
-
-/** How often the path of a peer changed, and in which direction. */
-export interface PathSwitches {
-  /** To a better kind. */
-  readonly promotions: number;
-  /** To a worse kind. */
-  readonly demotions: number;
-  /** To another path of the same kind. */
-  readonly rebinds: number;
-}
-
-/** It never changed. */
-export const NO_SWITCHES: PathSwitches = { promotions: 0, demotions: 0, rebinds: 0 };
 
 /** An initiation on its way. */
 interface Seek {
@@ -264,11 +221,6 @@ export class PathSeeker {
     this.#searches = 0;
   }
 
-  /** Stops for good. */
-  close(): void {
-    this.lost();
-  }
-
   get #now(): number {
     return this.#host.clock.now();
   }
@@ -286,7 +238,11 @@ export class PathSeeker {
   #transmit(seek: Seek): void {
     const { datagram, startedAt, schedule } = seek;
     if (seek.answeredAt === undefined && !this.#host.isOutstanding(datagram)) return;
-    const targets = this.#host.ways().filter((way) => this.#isTarget(seek, way));
+    // A path that was proven need not be among those that are known.
+    const ways = seek.over === undefined || seek.over === "better"
+      ? this.#host.ways()
+      : [seek.over];
+    const targets = ways.filter((way) => this.#isTarget(seek, way));
     // Where two are equally fast, the more welcome one is to answer first.
     targets.sort((a, b) => comparePaths(b, a));
     for (const way of targets) this.#host.send(datagram, way);

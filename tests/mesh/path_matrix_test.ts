@@ -86,12 +86,26 @@ Deno.test("without relay and SSH, simultaneous initiations open what NATs can be
   deepStrictEqual(wrong, []);
 });
 
+Deno.test("the relay alone brings both ends to open their NATs, without word of the coordinator", async () => {
+  const wrong: string[] = [];
+  for (const a of NETWORKS.slice(0, 5)) {
+    for (const [i, b] of NETWORKS.slice(0, 5).entries()) {
+      if (EXPECTED[a][i] !== "u") continue;
+      const cell = await measure(a, b, { delayMs: 10, loss: 0, isMute: true });
+      if (cell.kind !== "udp" || cell.settledMs! > FIRST_MS) {
+        wrong.push(`${a} to ${b}: ${JSON.stringify(cell)}`);
+      }
+    }
+  }
+  deepStrictEqual(wrong, []);
+});
+
 async function measure(
   a: Network,
   b: Network,
-  options: { delayMs: number; loss: number; isAlone?: boolean },
+  options: { delayMs: number; loss: number; isAlone?: boolean; isMute?: boolean },
 ): Promise<Cell> {
-  const { isAlone = false, ...line } = options;
+  const { isAlone = false, isMute = false, ...line } = options;
   const kinds = new Map<string, Network>();
   const mesh = new TestMesh({
     ...line,
@@ -107,7 +121,7 @@ async function measure(
       return isAlone ? {} : { ssh, relay };
     },
   });
-  mesh.coordinatorMs = 2 * line.delayMs;
+  if (!isMute) mesh.coordinatorMs = 2 * line.delayMs;
   const alice = addTo(mesh, "alice", a, 1);
   const bob = addTo(mesh, "bob", b, 2);
   kinds.set(alice.nodeId, a).set(bob.nodeId, b);
