@@ -68,7 +68,7 @@ export const SOCKADDR_IN = { family: 0, port: 2, address: 4, size: 16 } as const
 export const SOCKADDR_IN6 = { family: 0, port: 2, address: 8, scope: 24, size: 28 } as const;
 
 /** Address families (bits/socket.h). */
-export const AF = { INET: 2, INET6: 10, NETLINK: 16 } as const;
+export const AF = { UNIX: 1, INET: 2, INET6: 10, NETLINK: 16 } as const;
 
 /** Socket types and their flags (bits/socket_type.h). */
 export const SOCK = { DGRAM: 2, RAW: 3, CLOEXEC: 0x80000, NONBLOCK: 0x800 } as const;

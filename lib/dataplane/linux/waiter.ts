@@ -29,11 +29,12 @@ export class Waiter {
    *
    * @param fds Negative ones are ignored.
    * @param timeoutMs -1: for ever.
+   * @returns `false` if the time was up.
    */
-  readable(fds: readonly number[], timeoutMs: number): void {
+  readable(fds: readonly number[], timeoutMs: number): boolean {
     for (let i = 0; i < fds.length; i++) this.#set(i, fds[i]!, POLLIN);
     // Safety: the kernel reads and writes `fds.length` entries of a field of this object.
-    libc.poll(this.#pointer, fds.length, timeoutMs);
+    return libc.poll(this.#pointer, fds.length, timeoutMs) !== 0;
   }
 
   /** Whether the descriptor at that place could be read when {@linkcode readable} returned. */

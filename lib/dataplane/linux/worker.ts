@@ -13,7 +13,13 @@ import { packetCipher } from "./cipher.ts";
 import { Egress } from "./egress.ts";
 import { Ingress } from "./ingress.ts";
 import type { EgressCommand, IngressCommand, WorkerReport, WorkerSetup } from "./messages.ts";
+import { Rehearsal } from "./rehearsal.ts";
 import { Waiter } from "./waiter.ts";
+
+/** How long the loop has nothing to do before it rehearses: joining goes first. Ours. */
+const REHEARSAL_AFTER_MS = 400;
+/** Pause between its steps, which leaves the machine to others. Ours. */
+const REHEARSAL_PAUSE_MS = 2;
 
 interface Loop {
   turn(now: number): boolean;
@@ -63,13 +69,22 @@ function run(
       isStopped = command.kind === "stop";
     }
   };
+  let rehearsal: Rehearsal | undefined = new Rehearsal(setup, cipher);
+  let quietMs = REHEARSAL_AFTER_MS;
   report({ kind: "ready" });
   for (;;) {
     lookForCommands();
     while (!isStopped && !loop.turn(performance.now() + offset)) {
-      waiter.readable(fds, -1);
-      if (waiter.isReady(0)) break;
+      if (waiter.readable(fds, rehearsal === undefined ? -1 : quietMs)) {
+        if (waiter.isReady(0)) break;
+      } else if (rehearsal?.step(performance.now() + offset)) {
+        quietMs = REHEARSAL_PAUSE_MS;
+      } else {
+        rehearsal = undefined;
+      }
     }
-    if (isStopped) return;
+    if (!isStopped) continue;
+    rehearsal?.close();
+    return;
   }
 }
