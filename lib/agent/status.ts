@@ -82,6 +82,7 @@ export function agentStatusOf(parts: StatusParts): AgentStatus {
   const { welcome, data, book, clock } = parts;
   const { device } = data;
   const { kind, aead } = device?.dataPlane ?? { kind: "portable", aead: "none" };
+  const { reason } = data.dataPlane;
   const { ipv4, ipv6 } = welcome.addresses;
   return {
     name: welcome.name,
@@ -89,7 +90,7 @@ export function agentStatusOf(parts: StatusParts): AgentStatus {
     mesh: toHex(welcome.mesh.id),
     addresses: { ipv4, ipv6 },
     interface: data.interfaceName,
-    dataPlane: { kind, aead },
+    dataPlane: { kind, aead, ...(reason === undefined ? {} : { reason }) },
     coordinator: { url: parts.url, connected: parts.isConnected },
     peers: book.peers.map((node) =>
       peerStatusOf(node, device?.peerStatus(node.nodeId), book.isPresent(node.nodeId), clock)

@@ -72,6 +72,10 @@ export class Ingress {
   #own = new OwnAddresses([]);
   #now = 0;
   #hasLookedForCommands = false;
+  /** Commands that would use the memory and the path of the batch at hand; they wait for its end. */
+  readonly #later: IngressCommand[] = [];
+  #isInBatch = false;
+  #isCatchingUp = false;
   /** Strayed datagrams reported since then. */
   #strays = 0;
   #straysFrom = -Infinity;
@@ -140,9 +144,11 @@ export class Ingress {
       case "install":
         return this.#install(command);
       case "confirm":
-        return this.#confirm(command);
       case "arrived":
-        return this.#arrived(command);
+        if (this.#isInBatch) this.#later.push(command);
+        else if (command.kind === "confirm") this.#confirm(command);
+        else this.#arrived(command);
+        return;
       case "retire":
         return this.#retire(command.localIndex);
       case "stop":
@@ -158,11 +164,11 @@ export class Ingress {
    * @param stride Of each datagram but the last.
    */
   batch(length: number, stride: number): void {
-    this.#hasLookedForCommands = false;
+    this.#begin();
     for (let at = 0; at < length; at += stride) {
       this.#datagram(at, Math.min(stride, length - at));
     }
-    this.#coalescing.flush();
+    this.#end();
   }
 
   /** Where batches stand; for tests. */
@@ -179,12 +185,34 @@ export class Ingress {
   #arrived({ path, bytes, lengths }: IngressCommand & { kind: "arrived" }): void {
     this.#path.set(pathWordsOf(path));
     this.#memory.u8.set(bytes);
+    this.#begin();
     let at = 0;
     for (const length of lengths) {
       this.#datagram(at, length);
       at += length;
     }
+    this.#end();
+  }
+
+  #begin(): void {
+    this.#hasLookedForCommands = false;
+    this.#isInBatch = true;
+  }
+
+  /** Writes what the batch left, then does what had to wait for its end. */
+  #end(): void {
     this.#coalescing.flush();
+    this.#isInBatch = false;
+    if (this.#later.length > 0 && !this.#isCatchingUp) this.#catchUp();
+  }
+
+  #catchUp(): void {
+    this.#isCatchingUp = true;
+    // What runs here may be a batch of its own, with commands that have to wait for its end.
+    for (let next = this.#later.shift(); next !== undefined; next = this.#later.shift()) {
+      this.command(next, this.#now);
+    }
+    this.#isCatchingUp = false;
   }
 
   #receive(fd: number, isIpv4: boolean): boolean {
