@@ -22,12 +22,14 @@
 import { ERRNO, SyscallError } from "../../ffi/errno.ts";
 import type { Netlink, PolicyRule, RouteRequest } from "../../ffi/netlink.ts";
 import type { IpAddress } from "../net/endpoint.ts";
+import { AgentError } from "./errors.ts";
 
 const TABLE_MAIN = 254;
 /** One for all nodes of a machine ("tm"): there is only one default route. */
 const TABLE = 0x746d_ffff;
 /** After the rules of mesh addresses, before the main table. */
 const FIRST_PRIORITY = 5_120;
+const RTN_UNICAST = 1;
 const METRIC = 10;
 const UNREACHABLE_METRIC = 1_000_000;
 
@@ -59,12 +61,20 @@ export class DefaultRoute {
   }
 
   /**
-   * Installs rules and routes, in place of those of a process that died.
+   * Installs rules and routes, those that a process that died left shut staying so meanwhile.
    *
+   * @throws {AgentError} `in-use` if another process has done so and lives.
    * @throws {SyscallError} If the kernel refuses; nothing is left behind then.
    */
   static install(options: DefaultRouteOptions): DefaultRoute {
     const { netlink, hasIpv6 } = options;
+    if (isLive(netlink)) {
+      throw new AgentError(
+        "in-use",
+        "Cannot take all traffic: another tunnel of this machine does already; stop that one, or " +
+          "leave defaultRoute out",
+      );
+    }
     const self = new DefaultRoute(netlink, hasIpv6 ? [4, 6] : [4]);
     try {
       for (const family of self.#families) self.#install(family, options);
@@ -73,6 +83,14 @@ export class DefaultRoute {
       self.remove();
       throw error;
     }
+  }
+
+  /** Removes what a process that died has left, unless another one that lives uses it. */
+  static sweep(netlink: Netlink, hasIpv6: boolean): void {
+    if (isLive(netlink)) return;
+    const left = new DefaultRoute(netlink, hasIpv6 ? [4, 6] : [4]);
+    left.#routes.push(...left.#families.map(nowhereOf));
+    left.remove();
   }
 
   /** Removes rules and routes. Safe to call twice. */
@@ -85,27 +103,23 @@ export class DefaultRoute {
     const { interfaceIndex, port, families, sources } = options;
     const length = family === 4 ? 4 : 16;
     const destination = { address: new Uint8Array(length), length: 0 };
-    const nowhere = {
-      destination,
-      interfaceIndex: 0,
-      table: TABLE,
-      metric: UNREACHABLE_METRIC,
-      isUnreachable: true,
-    };
-    this.#tryDelete(nowhere);
-    this.#add(nowhere);
+    this.#add(nowhereOf(family));
     if (family === 4 ? families.ipv4 : families.ipv6) {
       const preferredSource = sources.find((address) => address.length === length);
       const source = preferredSource && { preferredSource };
       this.#add({ destination, interfaceIndex, table: TABLE, metric: METRIC, ...source });
     }
-    this.#removeRules(family);
-    // The last one first: from each on, what it concerns is where it belongs.
-    for (const rule of rulesOf(family, port).reverse()) this.#netlink.addPolicyRule(rule);
+    // The last one first: from each on, what it concerns is where it belongs. After a crash those
+    // that shut the door stand, and stay; the port may be another one.
+    const { netlink } = options;
+    for (const rule of rulesOf(family, port).reverse()) {
+      if (rule.udpSourcePort !== undefined) { while (netlink.deletePolicyRule(rule)); }
+      unlessThere(() => netlink.addPolicyRule(rule));
+    }
   }
 
   #add(route: RouteRequest): void {
-    this.#netlink.addRoute(route);
+    unlessThere(() => this.#netlink.addRoute(route));
     this.#routes.push(route);
   }
 
@@ -123,6 +137,30 @@ export class DefaultRoute {
       if (!(error instanceof SyscallError) || error.errno === ERRNO.EPERM) throw error;
     }
   }
+}
+
+/** Adds something that a process that died may have left. */
+function unlessThere(add: () => void): void {
+  try {
+    add();
+  } catch (error) {
+    if (!(error instanceof SyscallError) || error.errno !== ERRNO.EEXIST) throw error;
+  }
+}
+
+/** Whether a tunnel is at the end of our table: the interface of a process that died is gone. */
+function isLive(netlink: Netlink): boolean {
+  return netlink.routes().some(({ table, type }) => table === TABLE && type === RTN_UNICAST);
+}
+
+function nowhereOf(family: 4 | 6): RouteRequest {
+  return {
+    destination: { address: new Uint8Array(family === 4 ? 4 : 16), length: 0 },
+    interfaceIndex: 0,
+    table: TABLE,
+    metric: UNREACHABLE_METRIC,
+    isUnreachable: true,
+  };
 }
 
 function rulesOf(family: 4 | 6, port: number): PolicyRule[] {

@@ -139,6 +139,11 @@ export class StaticInterface {
     );
   }
 
+  /** Removes what {@linkcode routeEverything} of a process that died has left. */
+  sweepDefaultRoute(): void {
+    orAgentError(() => DefaultRoute.sweep(this.#netlink, hasIpv6()));
+  }
+
   /** Removes the device, and with it addresses and routes. Safe to call twice. */
   async close(): Promise<void> {
     this.#defaultRoute?.remove();

@@ -44,6 +44,8 @@ const log = logOf("agent");
 
 /** Control socket in the state folder: the same as a mesh node's, so that the same commands ask it. */
 const AGENT_SOCKET = "agent.sock";
+/** There while all traffic goes through the tunnel, and after a crash. */
+const DEFAULT_ROUTE_MARK = "default_route";
 const DEFAULT_PING_TIMEOUT_MS = 5_000;
 const MAX_PING_TIMEOUT_MS = 60_000;
 
@@ -105,7 +107,7 @@ export class StaticNode {
     // What a process that died left behind goes, whatever this one is to do.
     this.#masquerade.remove();
     this.#apply(config);
-    if (config.defaultRoute) this.#routeEverything(config);
+    this.#setDefaultRoute(config);
     this.#rememberPort();
   }
 
@@ -193,6 +195,7 @@ export class StaticNode {
     await this.#device.close();
     await this.#socket.close();
     await this.#interface.close();
+    this.#folder.remove(DEFAULT_ROUTE_MARK);
     await this.#poller.close();
     this.#folder.close();
   }
@@ -268,6 +271,20 @@ export class StaticNode {
         }
       },
     });
+  }
+
+  /**
+   * Takes all traffic if the file says so. That it did is written down, so that the next start opens
+   * what a crash left shut, even under another file; nobody else's start does.
+   */
+  #setDefaultRoute(config: AllowedPeersConfig): void {
+    if (config.defaultRoute) {
+      this.#folder.write(DEFAULT_ROUTE_MARK, "");
+      return this.#routeEverything(config);
+    }
+    if (this.#folder.read(DEFAULT_ROUTE_MARK) === undefined) return;
+    this.#interface.sweepDefaultRoute();
+    this.#folder.remove(DEFAULT_ROUTE_MARK);
   }
 
   #routeEverything({ peers }: AllowedPeersConfig): void {

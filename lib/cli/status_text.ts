@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { StaticStatus } from "../agent/static_status.ts";
+import type { StaticPeerStatus, StaticStatus } from "../agent/static_status.ts";
 import type { AgentPeerStatus, AgentStatus } from "../agent/status.ts";
 import type { CoordinatorPeer, CoordinatorStatus } from "../coordinator/coordinator.ts";
 import { formatAge, formatBytes, formatTable, paint } from "./output.ts";
@@ -71,7 +71,7 @@ export function formatPeers(peers: readonly AgentPeerStatus[], now: number): str
     peer.name,
     peer.addresses.ipv4 || "-",
     peer.addresses.ipv6 || "-",
-    peer.online ? "online" : "offline",
+    stateOf(peer),
     peer.path.kind === "none" ? "-" : [peer.path.kind, peer.path.remote].join(" ").trim(),
     peer.path.rttMs === undefined ? "-" : `${peer.path.rttMs.toFixed(1)} ms`,
     peer.lastHandshakeAt === undefined
@@ -81,6 +81,12 @@ export function formatPeers(peers: readonly AgentPeerStatus[], now: number): str
     formatBytes(peer.txBytes),
   ]);
   return formatTable([heading, ...rows], [5, 7, 8]);
+}
+
+/** Whoever is disabled in the file of allow-list mode is offline for a reason. */
+function stateOf(peer: AgentPeerStatus | StaticPeerStatus): string {
+  if ("enabled" in peer && !peer.enabled) return "disabled";
+  return peer.online ? "online" : "offline";
 }
 
 /**

@@ -95,21 +95,32 @@ Deno.test("up: defaultRoute takes everything through the tunnel and leaks nothin
   await pings(client.host, internet.ipv4); // a neighbour on the own network is reached directly
 
   // The server goes away; whatever is sent meanwhile goes nowhere.
-  const flows = OUTSIDE.map((address) => client.host.start(["ping", "-n", "-i", "0.05", address]));
+  const flows = OUTSIDE.map((address) => client.host.start(["ping", "-n", "-i", "0.002", address]));
   await server.process.kill();
   for (const address of OUTSIDE) await blocked(client.host, address);
   await server.start();
   for (const address of OUTSIDE) await pings(client.host, address);
-  for (const flow of flows) {
-    flow.signal("SIGINT");
-    await flow.ended;
-  }
 
   // A client that crashes leaves the door shut; the next run goes on from there.
   await client.process.kill();
   for (const address of OUTSIDE) await blocked(client.host, address);
   await client.start();
   for (const address of OUTSIDE) await pings(client.host, address);
+
+  // Another node's start does not open it.
+  await client.process.kill();
+  const second = new StaticEnd(client.host, `${lab.folder}/second`, client.config);
+  await Deno.mkdir(`${lab.folder}/second`);
+  second.config = { ...second.config, defaultRoute: false, allowedPeers: [] };
+  await second.start();
+  for (const address of OUTSIDE) await blocked(client.host, address); // not this node's door
+  strictEqual(await second.process.stop(), 0);
+  await client.start();
+
+  for (const flow of flows) {
+    flow.signal("SIGINT");
+    await flow.ended;
+  }
 
   // A family that the tunnel does not carry goes nowhere.
   strictEqual(await client.process.stop(), 0);
@@ -130,6 +141,12 @@ Deno.test("up: defaultRoute takes everything through the tunnel and leaks nothin
   await client.start();
   await pings(client.host, OUTSIDE[0]);
   await blocked(client.host, OUTSIDE[1]);
+
+  // What a crash left shut is opened by a start under a file without defaultRoute.
+  await client.process.kill();
+  client.config = { ...client.config, defaultRoute: false, allowedPeers: [] };
+  await client.start();
+  for (const address of OUTSIDE) await pings(client.host, address);
 });
 
 async function blocked(from: Host, address: string): Promise<void> {
