@@ -70,7 +70,7 @@ async function setUp(events: DataPlaneEvents): Promise<PlaneBench> {
     async settle() {
       // Two threads at work: over when both wait in poll and nothing has come for a few turns.
       let before = -1;
-      for (let quiet = 0; quiet < 3; quiet++) {
+      for (let quiet = 0; quiet < 5; quiet++) {
         await new Promise((resolve) => setTimeout(resolve, 2));
         const now = count();
         if (now !== before || !areWorkersWaiting()) quiet = -1;
