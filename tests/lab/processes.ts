@@ -95,7 +95,9 @@ export class Background {
       const left = until - performance.now();
       if (this.#code !== undefined || left <= 0) {
         const what = this.#code === undefined ? `after ${timeoutMs} ms` : `ended ${this.#code}`;
-        throw new Error(`No ${pattern} (${what}) in:\n${this.#stdout}\n${this.#stderr}`);
+        const threads = this.#code === undefined ? await threadsOf(this.pid) : "";
+        const said = `${this.#stdout}\n${this.#stderr}\n${threads}`;
+        throw new Error(`No ${pattern} (${what}) in:\n${said}`);
       }
       await new Promise<void>((resolve) => {
         const timer = setTimeout(done, left);
@@ -138,6 +140,18 @@ export class Background {
   #wake(): void {
     for (const watcher of [...this.#watchers]) watcher();
   }
+}
+
+/** Where each thread of a process waits, to tell a slow one from one that hangs. */
+async function threadsOf(pid: number): Promise<string> {
+  const lines: string[] = [];
+  for await (const { name } of Deno.readDir(`/proc/${pid}/task`)) {
+    const read = (file: string) =>
+      Deno.readTextFile(`/proc/${pid}/task/${name}/${file}`).catch(() => "?");
+    const [comm, wchan, syscall] = await Promise.all(["comm", "wchan", "syscall"].map(read));
+    lines.push(`${comm!.trim()}: ${wchan!.trim()}, system call ${syscall!.trim()}`);
+  }
+  return lines.join("\n");
 }
 
 /**
