@@ -66,7 +66,12 @@ Deno.exit(total.failed > 0 || total.passed === 0 ? 1 : 0);
 
 /** One `deno` subcommand as a step. */
 async function deno(...args: string[]): Promise<Outcome> {
-  return outcomeOf(await exec([Deno.execPath(), ...args], { cwd: root }));
+  return outcomeOf(
+    await exec([Deno.execPath(), ...args], {
+      cwd: root,
+      ...(options.soak && { env: { TUNNELMESH_SOAK: "1" }, timeoutMs: 3_600_000 }),
+    }),
+  );
 }
 
 /** Test folders with tests in them, the pure ones or the others. */

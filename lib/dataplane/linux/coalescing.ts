@@ -283,7 +283,8 @@ export class Coalescing {
       view.getUint32(u) !== view.getUint32(t) || // ports
       view.getUint32(u + 8) !== view.getUint32(t + 8) || // acknowledgement
       (differing & ~(ENDING | TCP_FLAG.cwr)) !== 0 || // offset and flags
-      view.getUint16(u + 14) !== view.getUint16(t + 14) // window
+      view.getUint16(u + 14) !== view.getUint16(t + 14) || // window
+      view.getUint16(u + 18) !== view.getUint16(t + 18) // urgent pointer, though nobody reads it
     ) return false;
     for (let i = 20; i < headers - transport; i += 4) { // options
       if (view.getUint32(u + i) !== view.getUint32(t + i)) return false;
