@@ -18,7 +18,14 @@ import { mac1Key, writeMac1 } from "../../lib/session/mac.ts";
 import { TimestampSource } from "../../lib/session/timestamp.ts";
 import { countingBackend, type CryptoCounts } from "../fakes/crypto_counter.ts";
 import { seededBytes } from "../fakes/random.ts";
-import { numbered, numberOf, PORT, TestMesh, TestNode } from "../mesh/simulated_mesh.ts";
+import {
+  numbered,
+  numberOf,
+  PORT,
+  spoofedEndpoint,
+  TestMesh,
+  TestNode,
+} from "../mesh/simulated_mesh.ts";
 
 const MESH_ID = "0f1e2d3c4b5a69788796a5b4c3d2e1f0";
 
@@ -132,6 +139,27 @@ for (const [how, without] of [["disabled", false], ["removed", true]] as const) 
     await mesh.close();
   });
 }
+
+Deno.test("T1: a recorded message 1, a thousand times: the live session passes data as ever", async () => {
+  const { mesh, clock, network, server, one } = scene();
+  ok(one.pingInner(server) !== undefined);
+  const recorded = network.recorded.find(({ datagram }) => datagram[0] === 1)!;
+  const mark = network.recorded.length;
+  const keypairs = server.liveKeypairs(one);
+  for (let i = 0; i < 1000; i++) {
+    const from = i % 3 === 0 ? recorded.from : spoofedEndpoint(i % 3);
+    network.inject({ ...recorded, from });
+    clock.advance(i < 500 ? 1 : 20);
+  }
+  const answers = network.recorded.slice(mark).filter(({ from, datagram }) =>
+    server.host.has(from.address) && datagram[0] === 2
+  );
+  strictEqual(answers.length, 0, "not even the same response again: it would repeat an ephemeral");
+  deepStrictEqual(server.liveKeypairs(one), keypairs, "nothing is evicted, nothing is new");
+  ok(one.pingInner(server) !== undefined);
+  strictEqual(one.statusOf(server).handshakes, 1);
+  await mesh.close();
+});
 
 Deno.test("T16: revocation at each moment of a handshake never leaves a session", async () => {
   let cutOff = 0;
