@@ -5,6 +5,7 @@
  */
 
 import type { Command } from "commander";
+import type { StaticNode } from "../agent/static_node.ts";
 import type { DataPlaneWish } from "../agent/data_plane_choice.ts";
 import { AGENT_STATE_FOLDER } from "../config/paths.ts";
 import { aborted, startQuietLog, watchForStop } from "./foreground.ts";
@@ -41,13 +42,15 @@ async function up(flags: UpFlags): Promise<void> {
   const config = await loadAllowedPeers(flags.config);
   const isUp = await startQuietLog(flags.logLevel ?? config.logLevel);
   const { StaticNode } = await import("../agent/static_node.ts");
-  const node = await StaticNode.start({
+  // From before the start on: without a listener the signal would end the process.
+  let running: StaticNode | undefined;
+  const reload = () => void running?.reload();
+  Deno.addSignalListener("SIGHUP", reload);
+  const node = running = await StaticNode.start({
     config,
     state: flags.state ?? AGENT_STATE_FOLDER,
     dataPlane: flags.dataPlane,
   });
-  const reload = () => void node.reload();
-  Deno.addSignalListener("SIGHUP", reload);
   isUp();
   try {
     const { name, addresses, interface: interfaceName, udpPort, peers } = node.status();
