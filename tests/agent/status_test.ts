@@ -80,7 +80,12 @@ Deno.test("agentStatusOf() has exactly the fields that programs know, and no sec
     nodeId: WELCOME.nodeId,
     url: "https://h:8443",
     isConnected: true,
-    data: { device, interfaceName: "tm0", port: 7 } as unknown as DataSide,
+    data: {
+      device,
+      interfaceName: "tm0",
+      port: 7,
+      dataPlane: { kind: "portable" },
+    } as unknown as DataSide,
     book: { peers: [NODE], isPresent: () => false } as unknown as PeerBook,
     endpoints: ["192.0.2.9:7"],
     notes: [],
