@@ -5,7 +5,11 @@
  * opened ──ticket──▶ bound to a node ──▶ closed
  *    message in:  destination node id 32 │ (length u16 │ datagram)…      ≤ 65,536 bytes in all
  *    message out: source node id 32      │ the same datagrams
+ *    grant out:   bytes of messages that may have been sent since the ticket, u64
  * ```
+ *
+ * Grants exist because messages are handled as fast as they come: one who sends without end would
+ * have this thread to itself. 131,072 bytes are granted by the protocol.
  *
  * What must hold: the source is that of the ticket and nothing else; a message that is wrong in any
  * way is not passed on and ends its connection; what waits is bounded, for each member and in all;
@@ -20,9 +24,15 @@
 
 import { fromHex, toHex } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
-import { readU16Le } from "../base/integers.ts";
+import { readU16Le, writeU64Le } from "../base/integers.ts";
 import { RefusalError, type RefusalReason } from "../wire/refusal.ts";
-import { DEFAULT_RELAY_LIMITS, type RelayLimits, RelayMeter } from "./relay_limits.ts";
+import {
+  DEFAULT_RELAY_LIMITS,
+  MAX_RELAY_WINDOW,
+  RELAY_FIRST_WINDOW,
+  type RelayLimits,
+  RelayMeter,
+} from "./relay_limits.ts";
 import { FairQueue } from "./relay_queue.ts";
 
 /** Bytes of a ticket. */
@@ -38,6 +48,9 @@ const MAX_TICKETS_OF_NODE = 4;
 const FORMER_MS = 30_000;
 /** How often a socket that was full is looked at: there is no event for that. */
 const DRAIN_MS = 1;
+/** One who sent so lately is one who sends; and how often that is looked at. */
+const SENDING_MS = 1_000;
+const SHARE_MS = 100;
 
 /** Counters of a relay, for status and metrics. */
 export interface RelayCounts {
@@ -45,7 +58,7 @@ export interface RelayCounts {
   connections: number;
   forwardedDatagrams: number;
   forwardedBytes: number;
-  /** Datagrams lost since their receiver was too slow. */
+  /** Datagrams lost since their receiver was too slow: no room, or waited too long. */
   queueFull: number;
   /** Datagrams lost since their sender sent too many or too much. */
   rateLimited: number;
@@ -106,6 +119,13 @@ interface Member {
   readonly socket: RelaySocket;
   readonly queue: FairQueue;
   readonly meter: RelayMeter;
+  /** Bytes of messages that came, and that may come. */
+  received: number;
+  granted: number;
+  /** How much it may have on the way; grows to its share. */
+  windowBytes: number;
+  /** When the last one came. */
+  sentAt: number;
 }
 
 /** Passes messages on. */
@@ -122,7 +142,13 @@ export class RelayHub implements RelayControl {
   /** Members for whom something waits. */
   readonly #waiting = new Set<Member>();
   #queuedBytes = 0;
+  /** What a sender's share of the window is, and when that was found. */
+  #share = RELAY_FIRST_WINDOW;
+  #sharedAt = -Infinity;
   #cancelDrain: (() => void) | undefined;
+  /** Members that are to be granted more when this thread comes to it. */
+  readonly #granting = new Set<Member>();
+  #cancelGrant: (() => void) | undefined;
 
   constructor(clock: Clock, limits: Partial<RelayLimits> = {}) {
     this.#clock = clock;
@@ -203,6 +229,8 @@ export class RelayHub implements RelayControl {
     }
     this.#cancelDrain?.();
     this.#cancelDrain = undefined;
+    this.#cancelGrant?.();
+    this.#cancelGrant = undefined;
   }
 
   /** Binds a connection to the node of its ticket, which is spent. */
@@ -224,6 +252,10 @@ export class RelayHub implements RelayControl {
       socket,
       queue: new FairQueue(this.#limits.queueBytes),
       meter: new RelayMeter(this.#limits, now),
+      received: 0,
+      granted: RELAY_FIRST_WINDOW,
+      windowBytes: RELAY_FIRST_WINDOW,
+      sentAt: -Infinity,
     };
     this.#connected.set(nodeId, member);
     this.counts.connections++;
@@ -232,6 +264,7 @@ export class RelayHub implements RelayControl {
   }
 
   #forward(from: Member, message: Uint8Array): void {
+    this.#count(from, message.length);
     const datagrams = countDatagrams(message);
     if (datagrams === 0) throw new RefusalError("bad-message");
     const destination = toHex(message.subarray(0, NODE_ID_LENGTH));
@@ -259,6 +292,46 @@ export class RelayHub implements RelayControl {
     } else this.#queue(from, to, message, datagrams);
   }
 
+  /** Holds a member to what it was granted, and sees to it that it is granted more in time. */
+  #count(from: Member, length: number): void {
+    from.received += length;
+    if (from.received > from.granted) {
+      throw new RefusalError("bad-message", "more was sent to the relay than it granted");
+    }
+    from.sentAt = this.#clock.now();
+    const windowBytes = Math.min(from.windowBytes, this.#shareOf(from.sentAt));
+    if (from.granted - from.received > windowBytes / 2) return;
+    this.#granting.add(from);
+    // Not at once: what this thread has no time for must not be asked for.
+    this.#cancelGrant ??= this.#clock.schedule(from.sentAt, () => {
+      this.#cancelGrant = undefined;
+      for (const member of this.#granting) this.#grant(member);
+      this.#granting.clear();
+    });
+  }
+
+  #grant(to: Member): void {
+    if (this.#connected.get(to.nodeId) !== to) return;
+    // By steps, so that many who begin at once are not granted what is one's alone.
+    to.windowBytes = Math.min(this.#shareOf(this.#clock.now()), to.windowBytes * 2);
+    to.granted = Math.max(to.granted, to.received + to.windowBytes);
+    const grant = new Uint8Array(8);
+    writeU64Le(grant, 0, to.granted);
+    to.socket.send(grant);
+  }
+
+  /** What each of those may have on the way that send: an equal share. */
+  #shareOf(now: number): number {
+    if (now - this.#sharedAt >= SHARE_MS) {
+      this.#sharedAt = now;
+      let senders = 1;
+      for (const { sentAt } of this.#connected.values()) if (now - sentAt < SENDING_MS) senders++;
+      const share = this.#limits.totalWindowBytes / senders;
+      this.#share = Math.floor(Math.min(MAX_RELAY_WINDOW, Math.max(RELAY_FIRST_WINDOW, share)));
+    }
+    return this.#share;
+  }
+
   #send({ socket }: Member, message: Uint8Array, datagrams: number): void {
     this.counts.forwardedDatagrams += datagrams;
     this.counts.forwardedBytes += message.length;
@@ -271,7 +344,11 @@ export class RelayHub implements RelayControl {
       return;
     }
     this.#queuedBytes -= to.queue.bytes;
-    this.counts.queueFull += to.queue.push(from.nodeId, { message, datagrams });
+    this.counts.queueFull += to.queue.push(from.nodeId, {
+      message,
+      datagrams,
+      at: this.#clock.now(),
+    });
     this.#queuedBytes += to.queue.bytes;
     if (to.queue.bytes > 0) this.#waiting.add(to);
     this.#armDrain();
@@ -279,10 +356,15 @@ export class RelayHub implements RelayControl {
 
   /** Sends what waits for a member, as far as its socket takes it. */
   #drain(to: Member): void {
+    const oldest = this.#clock.now() - this.#limits.maxWaitMs;
     while (to.socket.bufferedAmount < this.#limits.socketBytes) {
       const next = to.queue.next();
       if (next === undefined) break;
       this.#queuedBytes -= next.message.length;
+      if (next.at < oldest) {
+        this.counts.queueFull += next.datagrams;
+        continue;
+      }
       this.#send(to, next.message, next.datagrams);
     }
     if (to.queue.bytes === 0) this.#waiting.delete(to);

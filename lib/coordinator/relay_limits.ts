@@ -14,13 +14,22 @@ export interface RelayLimits {
   readonly datagramsPerSecond: number;
   /** @default {32768} */
   readonly burstDatagrams: number;
-  /** Bytes that may wait for one member beyond those in its socket. @default {524288} */
+  /** Bytes that may wait for one member beyond those in its socket. @default {2097152} */
   readonly queueBytes: number;
   /** Bytes in a member's socket beyond which more waits outside it. @default {131072} */
   readonly socketBytes: number;
+  /** What waited for so long is of no use any more. @default {300} */
+  readonly maxWaitMs: number;
   /** Bytes that may wait for all members together. @default {67108864} */
   readonly totalQueueBytes: number;
+  /** Bytes on the way to the relay from all members that send. @default {4194304} */
+  readonly totalWindowBytes: number;
 }
+
+/** Bytes that a member may have sent before it was granted any; part of the protocol. */
+export const RELAY_FIRST_WINDOW = 131_072;
+/** Most bytes on the way from one member, as much as may wait for one: 400 Mbit/s over 40 ms. */
+export const MAX_RELAY_WINDOW = 2_097_152;
 
 /** One gigabit per second for everyone, as long as the machine has it. */
 export const DEFAULT_RELAY_LIMITS: RelayLimits = {
@@ -28,9 +37,11 @@ export const DEFAULT_RELAY_LIMITS: RelayLimits = {
   burstBytes: 8_388_608,
   datagramsPerSecond: 250_000,
   burstDatagrams: 32_768,
-  queueBytes: 524_288,
+  queueBytes: 2_097_152,
   socketBytes: 131_072,
+  maxWaitMs: 300,
   totalQueueBytes: 67_108_864,
+  totalWindowBytes: 4_194_304,
 };
 
 /** Two token buckets of one member: bytes and datagrams. */

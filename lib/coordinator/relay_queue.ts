@@ -17,6 +17,8 @@ export interface QueuedMessage {
   readonly message: Uint8Array;
   /** How many datagrams are in it. */
   readonly datagrams: number;
+  /** Since when, on the scale of `Clock.now`. */
+  readonly at: number;
 }
 
 interface Lane {

@@ -3,6 +3,7 @@
  *
  * ```
  * out: destination node id 32 │ (length u16 LE │ datagram)…      in: source node id 32 │ the same
+ *                                                  or a grant: bytes that may be sent in all, u64 LE
  * ```
  *
  * Datagrams for one node that come in one turn, and while an earlier write waits, go out by one
@@ -12,11 +13,14 @@
  */
 
 import { equalBytes, fromHex, toHex } from "../base/bytes.ts";
-import { readU16Le, writeU16Le } from "../base/integers.ts";
+import { readU16Le, readU64Le, writeU16Le } from "../base/integers.ts";
 import { MAX_RELAY_MESSAGE, type RelaySocket } from "./relay_dialing.ts";
 
 const NODE_ID_LENGTH = 32;
 const PREFIX = 2;
+const GRANT_LENGTH = 8;
+/** Granted by the protocol, before the relay says anything. */
+const FIRST_GRANT = 131_072;
 /** Largest datagram that fits a message. */
 export const MAX_RELAY_DATAGRAM = MAX_RELAY_MESSAGE - NODE_ID_LENGTH - PREFIX;
 /** A message with so many bytes is full, though a large datagram may make it longer. */
@@ -77,6 +81,12 @@ export class RelayLink {
   /** Writes that the socket has not let go of. */
   #pending = 0;
   #isFlushDue = false;
+  /** Bytes of messages sent, and that may be sent. */
+  #sent = 0;
+  #granted = FIRST_GRANT;
+  /** Messages that wait for a grant. */
+  readonly #waiting: { readonly message: Uint8Array; readonly sent: () => void }[] = [];
+  #waitingBytes = 0;
 
   constructor(options: RelayLinkOptions) {
     this.#options = options;
@@ -96,7 +106,8 @@ export class RelayLink {
       gathering = undefined;
     }
     if (gathering === undefined) {
-      if (this.#options.socket.queuedBytes > this.#options.maxQueuedBytes) return false;
+      const { socket, maxQueuedBytes } = this.#options;
+      if (socket.queuedBytes + this.#waitingBytes > maxQueuedBytes) return false;
       gathering = this.#begin(to, size);
     }
     const { buffer, length } = gathering;
@@ -116,6 +127,10 @@ export class RelayLink {
    * @returns `false` if it makes no sense, from where on the connection makes none.
    */
   receive(message: Uint8Array): boolean {
+    if (message.length === GRANT_LENGTH) {
+      this.#grant(readU64Le(message, 0));
+      return true;
+    }
     if (message.length <= NODE_ID_LENGTH) return false;
     const source = this.#sourceOf(message.subarray(0, NODE_ID_LENGTH));
     let at = NODE_ID_LENGTH;
@@ -166,15 +181,32 @@ export class RelayLink {
   #write(to: RelayPeer, { buffer, length }: Gathering): void {
     this.#gatherings.delete(to);
     this.#pending++;
-    const { socket } = this.#options;
     if (length <= SMALL_MESSAGE) {
-      socket.send(buffer.slice(0, length), this.#written);
+      this.#post(buffer.slice(0, length), this.#written);
       return this.#keep(buffer);
     }
-    socket.send(buffer.subarray(0, length), () => {
+    this.#post(buffer.subarray(0, length), () => {
       this.#keep(buffer);
       this.#written();
     });
+  }
+
+  #post(message: Uint8Array, sent: () => void): void {
+    if (this.#waiting.length > 0 || this.#sent + message.length > this.#granted) {
+      this.#waiting.push({ message, sent });
+      this.#waitingBytes += message.length;
+      return;
+    }
+    this.#sent += message.length;
+    this.#options.socket.send(message, sent);
+  }
+
+  #grant(granted: number): void {
+    this.#granted = Math.max(this.#granted, granted);
+    for (const { message, sent } of this.#waiting.splice(0)) {
+      this.#waitingBytes -= message.length;
+      this.#post(message, sent);
+    }
   }
 
   #keep(buffer: Uint8Array<ArrayBuffer>): void {

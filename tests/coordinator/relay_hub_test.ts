@@ -8,6 +8,7 @@
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import fc from "fast-check";
 import { fromHex } from "../../lib/base/bytes.ts";
+import { readU64Le } from "../../lib/base/integers.ts";
 import {
   type RelayConnection,
   RelayHub,
@@ -27,12 +28,18 @@ const STRANGER = "99".repeat(32);
 class FakeSocket implements RelaySocket {
   bufferedAmount = 0;
   readonly sent: Uint8Array[] = [];
+  /** Bytes that it may have sent in all, as the relay said last. */
+  granted = 131_072;
   refusal: RefusalError | undefined;
   isAdmitted = false;
   /** Whether what is sent stays in the socket. */
   isStuck = false;
 
   send(message: Uint8Array): void {
+    if (message.length === 8) {
+      this.granted = readU64Le(message, 0);
+      return;
+    }
     this.sent.push(message);
     if (this.isStuck) this.bufferedAmount += message.length;
   }
@@ -238,7 +245,10 @@ Deno.test("RelayHub.removeMember() ends the connection at once, in both directio
   const a = bench.connect(A);
   const b = bench.connect(B);
   b.socket.isStuck = true;
-  for (let i = 0; i < 5; i++) a.connection.receive(bulkTo(B, 60_000));
+  for (let i = 0; i < 5; i++) {
+    a.connection.receive(bulkTo(B, 60_000));
+    bench.clock.advance(1);
+  }
   ok(bench.hub.queuedBytes > 0);
   bench.hub.removeMember(B, "disabled");
   strictEqual(b.socket.refusal?.reason, "disabled");
@@ -274,9 +284,10 @@ Deno.test("RelayHub: a slow receiver costs another pair nothing", () => {
     a.connection.receive(bulkTo(B, 30_000));
     a.connection.receive(messageTo(C, ONE));
     strictEqual(c.socket.sent.length, i + 1, "at once");
+    bench.clock.advance(1);
   }
   ok(slow.socket.bufferedAmount <= 131_072 + 65_536);
-  ok(bench.hub.queuedBytes <= 524_288);
+  ok(bench.hub.queuedBytes <= 2_097_152);
   ok(bench.hub.counts.queueFull > 100);
 });
 
@@ -312,8 +323,11 @@ Deno.test("RelayHub: one who floods a receiver leaves others their share of it",
   const b = bench.connect(B);
   const c = bench.connect(C);
   b.socket.bufferedAmount = 1_000_000;
-  for (let i = 0; i < 100; i++) a.connection.receive(bulkTo(B, 30_000));
-  for (let i = 0; i < 8; i++) c.connection.receive(bulkTo(B, 30_000));
+  for (let i = 0; i < 100; i++) {
+    a.connection.receive(bulkTo(B, 30_000));
+    if (i >= 92) c.connection.receive(bulkTo(B, 30_000));
+    bench.clock.advance(1);
+  }
   b.socket.bufferedAmount = 0;
   b.socket.isStuck = true;
   for (let i = 0; i < 100; i++) {
@@ -347,6 +361,82 @@ Deno.test("RelayHub holds every member to its rate, by bytes and by datagrams", 
   strictEqual(a.socket.refusal, undefined, "too much is no fault");
 });
 
+Deno.test("RelayHub grants as it receives, and ends who sends more than that", () => {
+  const bench = new Bench();
+  const a = bench.connect(A);
+  bench.connect(B);
+  let sent = 0;
+  const send = (length: number) => {
+    a.connection.receive(bulkTo(B, length - 34));
+    sent += length;
+  };
+  const windows: number[] = [];
+  while (sent < 20_000_000) {
+    send(32_768);
+    windows.push(a.socket.granted - sent);
+    bench.clock.advance(1);
+  }
+  strictEqual(a.socket.refusal, undefined);
+  ok(windows[0]! <= 131_072, "the first one is small");
+  ok(Math.max(...windows) > 1_900_000 && Math.max(...windows) <= 2_097_152, "it grows");
+});
+
+Deno.test("RelayHub always grants room for the largest message", () => {
+  const bench = new Bench({ bytesPerSecond: 1e12, burstBytes: 1e12 });
+  const a = bench.connect(A);
+  bench.connect(B);
+  for (let sent = 0; sent < 100_000_000; sent += 65_536) {
+    ok(a.socket.granted - sent >= 65_536, `after ${sent}`);
+    a.connection.receive(bulkTo(B, 65_502));
+    bench.clock.advance(1);
+  }
+  strictEqual(a.socket.refusal, undefined);
+});
+
+Deno.test("T38: a member that does not wait for grants is ended before it has the thread to itself", () => {
+  const bench = new Bench();
+  const a = bench.connect(A);
+  const b = bench.connect(B);
+  // No time passes: this is one who sends faster than messages can be handled.
+  for (let i = 0; i < 10; i++) a.connection.receive(bulkTo(B, 32_734));
+  strictEqual(a.socket.refusal?.reason, "bad-message");
+  strictEqual(b.socket.sent.length, 4, "what was granted");
+});
+
+Deno.test("RelayHub shares the window among those who send", () => {
+  const bench = new Bench();
+  const ids = Array.from({ length: 40 }, (_, i) => i.toString(16).padStart(64, "0"));
+  bench.hub.addMembers(ids);
+  const clients = ids.map((id) => bench.connect(id));
+  const sent = new Map<string, number>();
+  for (let round = 0; round < 200; round++) {
+    bench.clock.advance(10);
+    for (let i = 0; i < 20; i++) {
+      clients[i]!.connection.receive(bulkTo(ids[i + 20]!, 20_000));
+      sent.set(ids[i]!, (sent.get(ids[i]!) ?? 0) + 20_034);
+    }
+  }
+  const onTheWay = ids.slice(0, 20)
+    .map((id, i) => clients[i]!.socket.granted - sent.get(id)!);
+  ok(onTheWay.reduce((sum, bytes) => sum + bytes) <= 4_194_304, `${onTheWay}`);
+  ok(Math.min(...onTheWay) >= 65_536);
+});
+
+Deno.test("RelayHub drops what has waited too long for a slow receiver", () => {
+  const bench = new Bench();
+  const a = bench.connect(A);
+  const b = bench.connect(B);
+  b.socket.bufferedAmount = 1_000_000;
+  a.connection.receive(messageTo(B, Uint8Array.of(1), ONE));
+  bench.clock.advance(200);
+  a.connection.receive(messageTo(B, Uint8Array.of(2)));
+  bench.clock.advance(101);
+  b.socket.bufferedAmount = 0;
+  bench.clock.advance(1);
+  deepStrictEqual(b.socket.sent.map((message) => message[34]), [2]);
+  strictEqual(bench.hub.counts.queueFull, 2);
+});
+
 Deno.test("RelayHub holds bounded memory for 200 pairs whose receivers all stopped", () => {
   const bench = new Bench({ totalQueueBytes: 20_000_000 });
   const ids = Array.from({ length: 400 }, (_, i) => i.toString(16).padStart(64, "0"));
@@ -355,6 +445,7 @@ Deno.test("RelayHub holds bounded memory for 200 pairs whose receivers all stopp
   for (const { socket } of clients) socket.isStuck = true;
   for (let round = 0; round < 30; round++) {
     for (let i = 0; i < 200; i++) clients[i]!.connection.receive(bulkTo(ids[i + 200]!, 30_000));
+    bench.clock.advance(1);
   }
   ok(bench.hub.queuedBytes <= 20_000_000 && bench.hub.queuedBytes > 19_000_000);
   for (const { socket } of clients) ok(socket.bufferedAmount <= 131_072 + 65_536);

@@ -9,7 +9,7 @@ import fc from "fast-check";
 import { FairQueue } from "../../lib/coordinator/relay_queue.ts";
 
 function messageOf(length: number, tag = 0, datagrams = 1) {
-  return { message: new Uint8Array(length).fill(tag), datagrams };
+  return { message: new Uint8Array(length).fill(tag), datagrams, at: 0 };
 }
 
 function drain(queue: FairQueue): number[] {
