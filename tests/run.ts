@@ -104,6 +104,7 @@ async function endToEnd(command: string[], env: Record<string, string> = {}): Pr
       env: {
         ...env,
         TUNNELMESH_COMMAND: JSON.stringify(command),
+        TUNNELMESH_NAT_CELLS: options.soak ? "full" : "short",
         ...(options.soak ? { TUNNELMESH_SOAK: "1" } : {}),
       },
       timeoutMs: options.soak ? 3_600_000 : 900_000,
