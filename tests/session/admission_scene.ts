@@ -168,7 +168,12 @@ export class Scene {
     datagram.fill(0x5a, 8, datagram.length - 32);
     writeU32Le(datagram, 4, this.#garbage);
     writeU32Le(datagram, 8, this.#garbage++);
-    if (hasMac1) writeMac1(NATIVE_BACKEND, this.#mac1Key, datagram);
+    return hasMac1 ? this.withMac1(datagram) : datagram;
+  }
+
+  /** Writes mac1, as everybody can who knows the responder's public key. */
+  withMac1(datagram: Uint8Array): Uint8Array {
+    writeMac1(NATIVE_BACKEND, this.#mac1Key, datagram);
     return datagram;
   }
 
