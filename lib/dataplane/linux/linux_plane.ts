@@ -446,7 +446,7 @@ class WorkerLink<Command> {
     port1.onmessage = ({ data }: MessageEvent<WorkerReport>) => {
       if (data.kind === "ready") this.#ready.resolve();
       else if (data.kind === "stopped") this.#stopped.resolve();
-      else if (data.kind === "failed") fail(new Error(`${setup.role} worker: ${data.message}`));
+      else if (data.kind === "failed") fail(workerError(setup.role, data.message));
       else received(data);
     };
     const fail = (error: Error) => {
@@ -459,7 +459,7 @@ class WorkerLink<Command> {
     });
     this.#worker.onerror = (event) => {
       event.preventDefault();
-      fail(new Error(`Cannot run the ${setup.role} worker: ${event.message}`));
+      fail(workerError(setup.role, event.message));
     };
     this.#worker.postMessage({ ...setup, port: port2, eventFd, drops }, [port2]);
   }
@@ -495,6 +495,13 @@ class WorkerLink<Command> {
     // Safety: 8 bytes, read before the call returns. A full counter is as good as a written one.
     libc.writeBuffer(this.#eventFd, ONE, 8);
   }
+}
+
+/** One line for a person, whatever the worker died of. */
+function workerError(role: WorkerSetup["role"], message: string): Error {
+  const [first] = message.split("\n", 1);
+  const what = first!.startsWith("Cannot ") ? first : `Cannot run the ${role} worker: ${first}`;
+  return new Error(`${what}; the node has stopped, start it again`);
 }
 
 const ONE = new Uint8Array(BigUint64Array.of(1n).buffer);
