@@ -10,7 +10,7 @@ const DATAGRAMS = Deno.env.get("TUNNELMESH_SOAK") === "1" ? 10_000_000 : 200_000
 /** Shown when it fails, so that it can be repeated. */
 const SEED = Number(Deno.env.get("TUNNELMESH_SEED") ?? 1 + Math.floor(Math.random() * 2 ** 31));
 /** Bytes that may be added in the second half of the run. Ours: V8 enlarges its nursery at times. */
-const GROWTH_MAX = 48 << 20;
+const GROWTH_MAX = 96 << 20;
 
 Deno.test("Ingress delivers of a flood exactly what was sealed for us, and counts the rest", () => {
   const scene = new IngressScene(libcryptoCiphers()[0] ?? portableCipher(WASM_AEAD));
