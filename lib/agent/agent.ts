@@ -24,16 +24,15 @@ import type { AgentOptions } from "./agent_options.ts";
 import { CoordinatorLine, type LineEnd } from "./control_client.ts";
 import { ControlSocketServer } from "./control_socket.ts";
 import { DataSide } from "./data_side.ts";
-import { EndpointFinder } from "./endpoint_finder.ts";
 import { AgentError, reasonOf } from "./errors.ts";
 import { type Identity, openIdentity } from "./identity.ts";
 import { type JoinPlan, makeStatement, planJoin } from "./joining.ts";
 import { readCachedRoster, readMembership } from "./membership.ts";
-import { AT_COORDINATOR, PeerBook, type PeerSink } from "./peer_book.ts";
-import { RosterCopy } from "./roster_copy.ts";
-import { addressesOfUrl } from "./resolve.ts";
-import { Standing } from "./standing.ts";
+import { PeerBook, type PeerSink } from "./peer_book.ts";
+import { Reach } from "./reach.ts";
 import { RelaySide } from "./relay_side.ts";
+import { RosterCopy } from "./roster_copy.ts";
+import { Standing } from "./standing.ts";
 import { SshSide } from "./ssh_side.ts";
 import { StateFolder } from "./state_folder.ts";
 import { type AgentStatus, agentStatusOf } from "./status.ts";
@@ -68,7 +67,7 @@ export class Agent {
   readonly #roster: RosterCopy;
   readonly #book: PeerBook;
   readonly #data: DataSide;
-  readonly #finder: EndpointFinder;
+  readonly #reach: Reach;
   readonly #wants = new WantLimit();
   readonly #line: CoordinatorLine;
   readonly #relay: RelaySide;
@@ -122,6 +121,7 @@ export class Agent {
       interfaceName: options.interfaceName,
       mtu: options.mtu,
       dataPlane: options.dataPlane,
+      isForeign: (datagram) => this.#reach.takeStun(datagram),
       onDiscovery: (datagram, path) => this.#discovery(datagram, path),
       onFailed: (error) => this.#fail(error),
     });
@@ -138,17 +138,19 @@ export class Agent {
         },
       };
       this.#book = new PeerBook(this.#roster, sink, identity.nodeId);
-      this.#finder = new EndpointFinder({
+      this.#reach = new Reach({
         clock: this.#clock,
-        port: this.#data.port,
-        families: this.#data.families,
-        meshRanges: () => this.#data.meshRanges,
-        send: (datagram, to) => this.#data.send(datagram, to),
+        data: this.#data,
+        url: plan.coordinatorUrl,
+        isAtCoordinator: options.inCoordinator !== undefined,
+        portMapping: options.portMapping ?? "auto",
+        stun: options.stun ?? [],
         changed: () => {
-          this.#line.send({ kind: "endpoints", endpoints: this.#endpoints() });
+          this.#line.send({ kind: "endpoints", endpoints: this.#reach.endpoints });
           this.#saySshReach();
         },
         moved: () => this.#moved(),
+        coordinatorFound: (addresses) => this.#book.setCoordinatorAddresses(addresses),
       });
       this.#line = this.#makeLine();
       this.#relay = this.#makeRelay();
@@ -201,7 +203,7 @@ export class Agent {
       isConnected: this.#line.isConnected,
       data: this.#data,
       book: this.#book,
-      endpoints: this.#finder.hints.map(({ endpoint }) => endpoint),
+      endpoints: this.#reach.hints.map(({ endpoint }) => endpoint),
       notes: this.#notes(),
       clock: this.#clock,
     });
@@ -271,7 +273,7 @@ export class Agent {
     try {
       if (!this.#standing.isStranger && this.#roster.psks !== undefined) {
         this.#goLive(this.#roster.psks);
-        this.#findCoordinator();
+        this.#reach.findCoordinator();
       }
       // Loading the WebSocket client keeps the thread busy; peers that are known already come first.
       const isLive = this.#data.device !== undefined;
@@ -287,11 +289,12 @@ export class Agent {
 
   async #close(): Promise<void> {
     this.#line.close();
-    this.#finder.close();
     this.#socket?.close();
+    const unreached = this.#reach.close();
     await this.#data.close();
     await this.#ssh?.close();
     await this.#relay.transport.close();
+    await unreached;
     this.#roster.close();
     this.#folder.close();
   }
@@ -310,8 +313,7 @@ export class Agent {
     });
     this.#rememberPort();
     this.#book.handOver();
-    this.#finder.lookAgain();
-    this.#finder.watch();
+    this.#reach.start();
     this.#socket = new ControlSocketServer(this.#folder.path, AGENT_SOCKET, {
       status: () => this.status(),
       peers: () => this.status().peers,
@@ -367,14 +369,8 @@ export class Agent {
       ...this.#standing.introduction,
       rosterVersion: this.#roster.version,
       ...(lineage === undefined ? {} : { rosterLineage: lineage }),
-      endpoints: this.#endpoints(),
+      endpoints: this.#reach.endpoints,
     };
-  }
-
-  #endpoints() {
-    const { hints } = this.#finder;
-    if (this.#options.inCoordinator === undefined) return hints;
-    return [...hints, { endpoint: `0.0.0.0:${this.#data.port}`, source: AT_COORDINATOR }];
   }
 
   #take(message: ServerMessage): void {
@@ -388,7 +384,7 @@ export class Agent {
       case "presence":
         return this.#book.applyPresence(message);
       case "discovery-key":
-        return this.#finder.setCredential(message.discovery, undefined);
+        return this.#reach.setCredential(message.discovery);
       case "relay-ticket":
         return this.#relay.transport.takeTicket(message.ticket);
       case "peer-wants": {
@@ -422,8 +418,7 @@ export class Agent {
       return this.#fail(new AgentError("failed", `Cannot go on: ${why}; start it again`));
     }
     this.#data.setMesh(welcome.mesh);
-    this.#finder.setCredential(welcome.discovery, welcome.udpPorts);
-    this.#findCoordinator();
+    this.#reach.welcomed(welcome);
     this.#saySshReach();
     if (this.#data.hasCarriers) this.#relay.welcomed();
   }
@@ -463,18 +458,7 @@ export class Agent {
   #discovery(datagram: Uint8Array, path: UdpPath): void {
     const answer = this.#options.inCoordinator?.answerDiscovery(datagram, path.endpoint);
     if (answer !== undefined) this.#data.send(answer, path);
-    else this.#finder.receive(datagram);
-  }
-
-  /** Looks up where the coordinator is: for discovery, and because its own member is there too. */
-  #findCoordinator(): void {
-    if (this.#options.inCoordinator !== undefined) return;
-    addressesOfUrl(this.#plan.coordinatorUrl).then((addresses) => {
-      this.#book.setCoordinatorAddresses(addresses);
-      this.#finder.setCoordinatorAddresses(addresses);
-    }, (error) => {
-      log.warning("Address of the coordinator not found", { reason: reasonOf(error) });
-    });
+    else this.#reach.takeDiscovery(datagram, path.endpoint);
   }
 
   #makeRelay(): RelaySide {
@@ -510,7 +494,7 @@ export class Agent {
 
   /** Tells the coordinator how this node is reached by SSH; it knows whether that is news. */
   #saySshReach(): void {
-    const reach = this.#ssh?.reach(this.#finder.hints);
+    const reach = this.#ssh?.reach(this.#reach.hints);
     if (reach !== undefined) this.#line.send({ kind: "ssh", ...reach });
   }
 
@@ -518,12 +502,16 @@ export class Agent {
     this.#data.device?.renewSessions();
     this.#ssh?.transport.retryNow();
     this.#relay.transport.networkChanged();
-    this.#line.retryNow();
+    this.#line.networkChanged();
   }
 
   #notes(): string[] {
     const failure = this.#line.failure;
-    return [...this.#familyNotes(), ...(failure === undefined ? [] : [failure.message])];
+    return [
+      ...this.#familyNotes(),
+      ...this.#reach.notes,
+      ...(failure === undefined ? [] : [failure.message]),
+    ];
   }
 
   #familyNotes(): string[] {

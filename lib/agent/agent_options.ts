@@ -10,6 +10,17 @@ import type { Endpoint } from "../net/endpoint.ts";
 import type { SshOptions } from "./ssh_side.ts";
 import type { WebSocketDialer } from "./websocket.ts";
 
+/** `auto`: the gateway of the default route, if it does. */
+export type PortMappingWish = "auto" | "off";
+
+/** A public STUN server. */
+export interface StunServer {
+  /** Name or address. */
+  readonly hostname: string;
+  /** 1 to 65535. */
+  readonly port: number;
+}
+
 /** What a person, or the coordinator process, wants of an agent. */
 export interface AgentOptions {
   /** State folder. */
@@ -32,6 +43,10 @@ export interface AgentOptions {
   readonly passphrase?: (() => string | undefined | Promise<string | undefined>) | undefined;
   /** Largest packet in bytes. @default {1408} */
   readonly mtu?: number | undefined;
+  /** Whether gateways are asked to forward the UDP port. @default {"auto"} */
+  readonly portMapping?: PortMappingWish | undefined;
+  /** STUN servers that are asked, too, where this node is seen. @default none */
+  readonly stun?: readonly StunServer[] | undefined;
   /** Which data plane to use. @default {"auto"} */
   readonly dataPlane?: DataPlaneWish | undefined;
   /** How this node reaches and is reached by SSH. @default no server, no jump host */

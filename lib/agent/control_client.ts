@@ -47,6 +47,8 @@ const GREETING_TIMEOUT_MS = 15_000;
 /** So many heartbeats may stay unanswered. */
 const MISSED_HEARTBEATS = 3;
 const DEFAULT_HEARTBEAT_MS = 25_000;
+/** How long the answer may take after the network changed; as for the relay. */
+const PROVE_WITHIN_MS = 2_000;
 /** RFC 6455 §7.4.1: what was asked for is done. */
 const NORMAL_CLOSURE = 1000;
 
@@ -138,6 +140,12 @@ export class CoordinatorLine {
     if (this.#cancelRetry === undefined) return;
     this.#backoff.reset();
     this.start();
+  }
+
+  /** The network changed: a line that is up must prove it, one that is down is tried at once. */
+  networkChanged(): void {
+    this.retryNow();
+    this.#attempt?.prove();
   }
 
   /**
@@ -235,6 +243,17 @@ class Attempt {
       this.#connection?.send(sealed);
     }
     return true;
+  }
+
+  /** Ends the connection if nothing comes by it in good time. */
+  prove(): void {
+    if (!this.isWelcome) return;
+    const askedAt = this.#options.clock.now();
+    this.send({ kind: "heartbeat" });
+    this.#after(PROVE_WITHIN_MS, () => {
+      if (this.#heardAt < askedAt) return this.#fail(tooSlow());
+      this.#beat();
+    });
   }
 
   close(): void {

@@ -11,8 +11,9 @@
  * @module
  */
 
-import { Poller } from "../../ffi/poller.ts";
 import { SyscallError } from "../../ffi/errno.ts";
+import { NetlinkMonitor } from "../../ffi/netlink_monitor.ts";
+import { Poller } from "../../ffi/poller.ts";
 import { openUdpSocket, type UdpLinux } from "../../ffi/udp_linux.ts";
 import type { Clock } from "../base/clock.ts";
 import { logOf } from "../base/log.ts";
@@ -30,7 +31,9 @@ import type { UdpPath } from "../transport/transport.ts";
 import type { MeshSettings, NodeAddresses, NodeRecord, Psks } from "../wire/control_message.ts";
 import { DEFAULT_LIMITS } from "../session/limits.ts";
 import type { DataPlaneWish } from "./data_plane_choice.ts";
+import type { WatchNetwork } from "./endpoint_finder.ts";
 import { AgentError, reasonOf } from "./errors.ts";
+import { natOfPeer } from "./peer_nat.ts";
 import { MeshInterface, toAgentError } from "./interface.ts";
 
 /** Largest packet unless said otherwise: fits 1500 over IPv6, and is 22 whole cipher blocks. */
@@ -51,6 +54,8 @@ export interface DataSideOptions {
   readonly mtu?: number | undefined;
   /** @default {"auto"} */
   readonly dataPlane?: DataPlaneWish | undefined;
+  /** See `DeviceOptions.isForeign`. */
+  readonly isForeign: (datagram: Uint8Array) => boolean;
   /** A discovery datagram came; borrowed until return. */
   readonly onDiscovery: (datagram: Uint8Array, path: UdpPath) => void;
   /** TUN or socket broke. */
@@ -183,6 +188,7 @@ export class DataSide {
       }),
       ownAddresses: this.#interface.hasIpv6 ? [own.ipv4, own.ipv6] : [own.ipv4],
       meshRanges: this.#meshRanges,
+      isForeign: this.#options.isForeign,
       onDiscovery: this.#options.onDiscovery,
       onWant: options.onWant,
       onFailed: this.#options.onFailed,
@@ -211,7 +217,10 @@ export class DataSide {
     try {
       const addresses = [node.addresses.ipv4, node.addresses.ipv6].map(parseIpAddress);
       const allowedIps = addresses.map(hostPrefix);
-      this.#device?.upsertPeer({ nodeId, staticKey, allowedIps, candidates });
+      this.#device?.upsertPeer({
+        ...{ nodeId, staticKey, allowedIps, candidates },
+        nat: natOfPeer(node.endpoints),
+      });
       for (const address of addresses) this.#interface.addPeerAddress(address);
     } catch (error) {
       log.warning("Peer left out", { peer: node.name, reason: reasonOf(error) });
@@ -230,6 +239,13 @@ export class DataSide {
   send(datagram: Uint8Array, to: Endpoint | UdpPath): void {
     this.#device?.sendDatagram(datagram, to);
   }
+
+  /** Tells of changes of the network, those of the mesh's own interface left out. */
+  readonly watchNetwork: WatchNetwork = (events) => {
+    const poller = this.#poller;
+    const isIgnored = (name: string) => name === this.#interface.name;
+    return new NetlinkMonitor({ ...events, poller, clock: this.#options.clock, isIgnored });
+  };
 
   /** Closes everything, and removes the interface. Safe to call twice. */
   close(): Promise<void> {

@@ -1,32 +1,56 @@
 /**
- * Where this node can be reached: its local endpoints, and the one that the coordinator sees its
- * data socket come from (protocol.md §6).
+ * Where this node can be reached: its local endpoints, the port that the gateway forwards to it, and
+ * what the coordinator's two UDP ports and STUN servers see its data socket come from (protocol.md
+ * §6); and what that says about the NATs between.
  *
- * Asked again when the local addresses change, and often enough to keep a NAT's mapping alive where
- * there is one.
+ * Asked again as soon as the network changes or the machine wakes up, and often enough to keep a
+ * NAT's mapping alive where there is one. What was seen in another network is forgotten.
  *
  * @module
  */
 
 import { Netlink } from "../../ffi/netlink.ts";
+import type { NetworkChange } from "../../ffi/netlink_monitor.ts";
 import type { Clock } from "../base/clock.ts";
-import { type Endpoint, formatEndpoint, type IpAddress } from "../net/endpoint.ts";
+import { logOf } from "../base/log.ts";
+import type { NatMapping } from "../mesh/path_selection.ts";
+import { type Endpoint, formatEndpoint, type IpAddress, parseEndpoint } from "../net/endpoint.ts";
 import { isUnicast } from "../net/ip_address.ts";
 import { type IpPrefix, prefixContains } from "../net/ip_prefix.ts";
 import { DiscoveryAsks } from "../session/discovery.ts";
+import { StunAsks } from "../session/stun_asks.ts";
+import {
+  candidates,
+  isPerDestination,
+  type NatBehaviour,
+  natBehaviour,
+  needsKeepalive,
+  type Observation,
+} from "../transport/nat_behaviour.ts";
 import type { DiscoveryCredential, EndpointHint } from "../wire/control_message.ts";
+import { reasonOf } from "./errors.ts";
 import { localEndpoints } from "./local_endpoints.ts";
 
-/** How often the local addresses are looked at: two netlink messages. */
+/** How often the local addresses are looked at where nobody tells of changes. */
 const LOOK_EVERY_MS = 5_000;
-/** When an ask is sent again, from the first one on, until one is answered. */
+/** When an ask is sent again, from the first one on, to those that have not answered. */
 const ASK_AT_MS = [0, 250, 750, 1_750, 3_750];
+/** When a round of asking is over. */
+const ROUND_MS = 5_000;
 /** How often to ask behind a NAT, so that its mapping stays. */
 const KEEP_MAPPING_MS = 25_000;
 /** How often to ask where there is no NAT. */
 const CHECK_MAPPING_MS = 300_000;
-/** A discovered endpoint that was not seen again for so long is no longer told. */
+/** An observation so much older than another one is no longer told. */
 const FORGET_AFTER_MS = 90_000;
+
+const log = logOf("agent");
+
+/** Tells of changes of the network until it is closed. */
+export type WatchNetwork = (events: {
+  readonly changed: (change: NetworkChange) => void;
+  readonly failed: (error: Error) => void;
+}) => { close(): void };
 
 /** What an {@linkcode EndpointFinder} needs. */
 export interface EndpointFinderOptions {
@@ -37,11 +61,19 @@ export interface EndpointFinderOptions {
   readonly families: { readonly ipv4: boolean; readonly ipv6: boolean };
   /** Ranges of the mesh, once they are known. */
   readonly meshRanges: () => readonly IpPrefix[];
+  /** What gateways forward to the data socket. @default nothing */
+  readonly mapped?: () => readonly Endpoint[];
   /** Sends from the data socket; may drop. */
   readonly send: (datagram: Uint8Array, to: Endpoint) => void;
+  /** Tells of changes. @default the local addresses are looked at every five seconds */
+  readonly watchNetwork?: WatchNetwork;
+  /** Lists the local endpoints, for tests. @default by netlink */
+  readonly local?: () => readonly string[];
   /** Called when the list is another one than before. */
   readonly changed: () => void;
-  /** Called when the local addresses changed: sessions may have lost their way. */
+  /** Called when there may be news of the NAT, or of whether UDP passes. @default nobody cares */
+  readonly learned?: () => void;
+  /** Called when this node is in another network, or was asleep: sessions may have lost their way. */
   readonly moved: () => void;
 }
 
@@ -49,38 +81,81 @@ export interface EndpointFinderOptions {
 export class EndpointFinder {
   readonly #options: EndpointFinderOptions;
   #local: readonly string[] = [];
-  /** By text; when it was seen last. */
-  readonly #discovered = new Map<string, number>();
+  /** By server. */
+  readonly #observations = new Map<string, Observation>();
   #asks: DiscoveryAsks | undefined;
+  readonly #stunAsks = new StunAsks<Endpoint>();
   #ports: readonly number[] = [];
   #addresses: readonly IpAddress[] = [];
+  #stunServers: readonly Endpoint[] = [];
   #isAskingRegularly = false;
   readonly #cancels = new Set<() => void>();
-  #isAnswered = false;
+  #cancelRound: (() => void)[] = [];
+  /** Servers that answered in this round. */
+  readonly #answered = new Set<string>();
+  #isUdpOpen: boolean | undefined;
   #askedAt = -Infinity;
+  #told = "";
+  #monitor: { close(): void } | undefined;
   #isClosed = false;
 
   /** Looks at the local addresses once, at once. */
   constructor(options: EndpointFinderOptions) {
     this.#options = options;
     this.#local = this.#look();
+    this.#told = this.#summary();
   }
 
   /** For `hello` and `endpoints`: discovered ones last. */
   get hints(): EndpointHint[] {
-    const found = [...this.#discovered.keys()].filter((text) => !this.#local.includes(text));
-    return [
-      ...this.#local.map((endpoint) => ({ endpoint, source: "local" })),
-      ...found.map((endpoint) => ({ endpoint, source: "discovered" })),
-    ];
+    return candidates({
+      local: this.#local.map(parseEndpoint),
+      mapped: this.#options.mapped?.() ?? [],
+      behaviours: this.#behaviours,
+      meshRanges: this.#options.meshRanges(),
+    }).map(({ endpoint, source }) => ({ endpoint: formatEndpoint(endpoint), source }));
   }
 
-  /** Starts to watch the local addresses. */
+  /** How the NAT maps, by IPv4 if anything is known of that. */
+  get behaviour(): NatBehaviour {
+    const [ipv4, ipv6] = this.#behaviours;
+    return ipv4.mapping === "unknown" ? ipv6 : ipv4;
+  }
+
+  /** The same for the choice of paths. */
+  get nat(): NatMapping {
+    const { behaviour } = this;
+    if (isPerDestination(behaviour)) return "varying";
+    if (behaviour.mapping === "endpoint-independent") return "same";
+    return behaviour.mapping === "none" ? "none" : "unknown";
+  }
+
+  /** Whether any server answers by UDP; `undefined`: not known (yet). */
+  get isUdpOpen(): boolean | undefined {
+    return this.#isUdpOpen;
+  }
+
+  /** Starts to watch the network. Where nobody tells of changes, it is looked at now and then. */
   watch(): void {
-    this.#after(LOOK_EVERY_MS, () => {
-      this.lookAgain();
-      this.watch();
-    });
+    const { watchNetwork } = this.#options;
+    if (watchNetwork === undefined) return this.#poll();
+    try {
+      this.#monitor = watchNetwork({
+        changed: (change) => this.networkChanged(change),
+        failed: (error) => this.#pollInstead(error),
+      });
+    } catch (error) {
+      this.#pollInstead(error);
+    }
+  }
+
+  /** Takes news of the network. */
+  networkChanged({ defaultRoute, sleptMs }: NetworkChange): void {
+    if (this.#isClosed) return;
+    if (defaultRoute || sleptMs > 0) {
+      this.#local = this.#look();
+      this.#moved();
+    } else this.lookAgain();
   }
 
   /** Looks at the local addresses now. */
@@ -88,9 +163,12 @@ export class EndpointFinder {
     const local = this.#look();
     if (local.join() === this.#local.join()) return;
     this.#local = local;
-    this.#options.changed();
-    this.#options.moved();
-    this.#askAll();
+    this.#moved();
+  }
+
+  /** The gateway forwards another port than before. */
+  mappingChanged(): void {
+    this.#tell();
   }
 
   /**
@@ -111,31 +189,98 @@ export class EndpointFinder {
     this.#serversChanged();
   }
 
-  /** Takes a discovery datagram; anything but an awaited answer does nothing. */
-  receive(datagram: Uint8Array): void {
-    const now = this.#options.clock.now();
-    const seen = this.#asks?.receive(datagram, now);
-    if (seen === undefined || !this.#isUseful(seen)) return;
-    this.#isAnswered = true;
-    const text = formatEndpoint(seen);
-    const before = this.hints.length;
-    const isNew = !this.#discovered.has(text);
-    this.#discovered.set(text, now);
-    for (const [other, at] of this.#discovered) {
-      if (now - at > FORGET_AFTER_MS && other !== text) this.#discovered.delete(other);
-    }
-    if (isNew || this.hints.length !== before) this.#options.changed();
+  /** Sets STUN servers that are asked, too. */
+  setStunServers(servers: readonly Endpoint[]): void {
+    this.#stunServers = servers;
+    this.#serversChanged();
+  }
+
+  /**
+   * Takes a discovery datagram; anything but an awaited answer does nothing.
+   *
+   * @param from Who sent it: one of those that were asked.
+   */
+  receive(datagram: Uint8Array, from: Endpoint): void {
+    const seen = this.#asks?.receive(datagram, this.#options.clock.now());
+    if (seen !== undefined) this.#observe(from, seen);
+  }
+
+  /**
+   * Takes a datagram that may be the answer of a STUN server; borrowed.
+   *
+   * @returns Whether it was one.
+   */
+  receiveStun(datagram: Uint8Array): boolean {
+    const answer = this.#stunAsks.receive(datagram, this.#options.clock.now());
+    if (answer === undefined) return false;
+    this.#observe(answer.server, answer.seen);
+    return true;
   }
 
   /** Stops. Safe to call twice. */
   close(): void {
     this.#isClosed = true;
+    this.#monitor?.close();
     for (const cancel of this.#cancels) cancel();
     this.#cancels.clear();
   }
 
-  #look(): string[] {
-    const { port, families, meshRanges } = this.#options;
+  get #behaviours(): readonly [NatBehaviour, NatBehaviour] {
+    const observations = [...this.#observations.values()];
+    const local = this.#local.map(parseEndpoint);
+    return [natBehaviour(4, observations, local), natBehaviour(16, observations, local)];
+  }
+
+  #observe(server: Endpoint, seen: Endpoint): void {
+    if (!this.#isUseful(seen)) return;
+    const now = this.#options.clock.now();
+    const name = formatEndpoint(server);
+    this.#answered.add(name);
+    this.#isUdpOpen = true;
+    this.#observations.set(name, { server, seen, at: now });
+    for (const [other, { at }] of this.#observations) {
+      if (now - at > FORGET_AFTER_MS) this.#observations.delete(other);
+    }
+    this.#tell();
+  }
+
+  #poll(): void {
+    this.#after(LOOK_EVERY_MS, () => {
+      this.lookAgain();
+      this.#poll();
+    });
+  }
+
+  #pollInstead(error: unknown): void {
+    log.warning("Changes of the network are noticed late", { reason: reasonOf(error) });
+    this.#monitor = undefined;
+    this.#poll();
+  }
+
+  #moved(): void {
+    this.#observations.clear();
+    this.#isUdpOpen = undefined;
+    this.#tell();
+    this.#options.moved();
+    this.#askAll();
+  }
+
+  /** Tells whoever it concerns. */
+  #tell(): void {
+    this.#options.learned?.();
+    const summary = this.#summary();
+    if (summary === this.#told) return;
+    this.#told = summary;
+    this.#options.changed();
+  }
+
+  #summary(): string {
+    return this.hints.map(({ endpoint, source }) => `${source} ${endpoint}`).join();
+  }
+
+  #look(): readonly string[] {
+    const { port, families, meshRanges, local } = this.#options;
+    if (local !== undefined) return local();
     using netlink = new Netlink();
     return localEndpoints({
       addresses: netlink.addresses(),
@@ -151,8 +296,13 @@ export class EndpointFinder {
       !this.#options.meshRanges().some((range) => prefixContains(range, address));
   }
 
+  get #servers(): Endpoint[] {
+    if (this.#asks === undefined) return [];
+    return this.#addresses.flatMap((address) => this.#ports.map((port) => ({ address, port })));
+  }
+
   #serversChanged(): void {
-    if (this.#asks === undefined || this.#ports.length * this.#addresses.length === 0) return;
+    if (this.#servers.length + this.#stunServers.length === 0) return;
     if (this.#isAskingRegularly) return this.#askAll();
     this.#isAskingRegularly = true;
     this.#askRegularly();
@@ -160,38 +310,51 @@ export class EndpointFinder {
 
   #askRegularly(): void {
     const now = this.#options.clock.now();
-    const isMapped = this.hints.some(({ source }) => source === "discovered");
+    const isMapped = this.#behaviours.some(needsKeepalive);
     const isDue = now - this.#askedAt >= CHECK_MAPPING_MS;
-    if (isMapped || isDue || !this.#isAnswered) this.#askAll();
+    if (isMapped || isDue || this.#answered.size === 0) this.#askAll();
     this.#after(KEEP_MAPPING_MS, () => this.#askRegularly());
   }
 
+  /** Begins a round: everybody is asked until they have answered. */
   #askAll(): void {
+    for (const cancel of this.#cancelRound) cancel();
+    if (this.#servers.length + this.#stunServers.length === 0) return;
     this.#askedAt = this.#options.clock.now();
-    this.#isAnswered = false;
-    for (const ms of ASK_AT_MS) {
-      this.#after(ms, () => {
-        if (!this.#isAnswered) this.#askOnce();
-      });
-    }
+    this.#answered.clear();
+    this.#cancelRound = [
+      ...ASK_AT_MS.map((ms) => this.#after(ms, () => this.#askOnce())),
+      this.#after(ROUND_MS, () => this.#endRound()),
+    ];
   }
 
   #askOnce(): void {
-    if (this.#asks === undefined) return;
-    for (const address of this.#addresses) {
-      for (const port of this.#ports) {
-        this.#options.send(this.#asks.ask(this.#options.clock.now()), { address, port });
-      }
+    const { clock, send } = this.#options;
+    const isOpen = (server: Endpoint) => !this.#answered.has(formatEndpoint(server));
+    for (const server of this.#servers.filter(isOpen)) send(this.#asks!.ask(clock.now()), server);
+    for (const server of this.#stunServers.filter(isOpen)) {
+      send(this.#stunAsks.ask(server, clock.now()), server);
     }
   }
 
-  #after(ms: number, callback: () => void): void {
-    if (this.#isClosed) return;
+  #endRound(): void {
+    if (this.#answered.size > 0) return;
+    this.#isUdpOpen = false;
+    this.#tell();
+  }
+
+  #after(ms: number, callback: () => void): () => void {
+    if (this.#isClosed) return () => {};
     const { clock } = this.#options;
-    const cancel = clock.schedule(clock.now() + ms, () => {
+    const cancelTimer = clock.schedule(clock.now() + ms, () => {
       this.#cancels.delete(cancel);
       callback();
     });
+    const cancel = () => {
+      this.#cancels.delete(cancel);
+      cancelTimer();
+    };
     this.#cancels.add(cancel);
+    return cancel;
   }
 }

@@ -15,7 +15,17 @@ import { normalizeIpAddress, parseIpAddress } from "../net/ip_address.ts";
  * @throws {Error} If the name has none.
  */
 export async function addressesOfUrl(url: string): Promise<IpAddress[]> {
-  const host = new URL(url).hostname.replace(/^\[|\]$/g, "");
+  return await addressesOfHost(new URL(url).hostname.replace(/^\[|\]$/g, ""));
+}
+
+/**
+ * Looks up a host in the same way.
+ *
+ * @param host A name, or an address without brackets.
+ * @returns One address or more.
+ * @throws {Error} If the name has none.
+ */
+export async function addressesOfHost(host: string): Promise<IpAddress[]> {
   try {
     return [normalizeIpAddress(parseIpAddress(host))];
   } catch {

@@ -83,6 +83,8 @@ export async function agentOptionsOf(
     interfaceName: flags.interface ?? config.interface,
     sshKeyPath: flags.sshKey ?? config.sshKey,
     mtu: config.mtu,
+    ...(config.portMapping !== undefined && { portMapping: config.portMapping }),
+    ...(config.stun !== undefined && { stun: config.stun }),
     ...(hasSsh && { ssh: { port, endpoints, jump } }),
     dataPlane: flags.dataPlane ?? config.dataPlane,
   };

@@ -9,7 +9,7 @@
 
 import { z } from "zod";
 import { LOG_LEVELS } from "../base/log.ts";
-import { parseHostAndPort, parseRange } from "./values.ts";
+import { parseHostAndPort, parseRange, parseServer } from "./values.ts";
 
 const PORT = z.int("a port is a whole number").min(0, "a port is 0 to 65535")
   .max(65535, "a port is 0 to 65535");
@@ -24,6 +24,8 @@ const LISTEN = textLike(
   "an address to listen on is text, as in 0.0.0.0:8443",
   parseHostAndPort,
 );
+
+const STUN_SERVER = textLike("a STUN server is text, as in stun.example.org:3478", parseServer);
 
 const NODE_NAME = z.string("a name is text")
   .regex(
@@ -110,6 +112,9 @@ export const AGENT_SCHEMA = z.strictObject({
     key: PATH,
     hostKey: z.string("sshJump.hostKey is a line of a .pub file").optional(),
   }, { error: "sshJump has to, key and hostKey" }),
+  portMapping: z.enum(["auto", "off"], "portMapping is auto or off"),
+  stun: z.array(STUN_SERVER, "stun is a list of servers, as in [stun.example.org:3478]")
+    .max(8, "stun has at most 8 servers"),
   tlsVerify: z.boolean("tlsVerify is true or false"),
   mtu: z.int("mtu is a whole number").min(1280, "mtu is 1280 to 1420")
     .max(1420, "mtu is 1280 to 1420"),

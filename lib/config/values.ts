@@ -6,7 +6,10 @@
 
 import { type IpPrefix, parseIpPrefix } from "../net/ip_prefix.ts";
 
-/** An address and port to listen on. */
+/** `HOST:PORT` or `[IPV6]:PORT`. */
+const SERVER = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]]+)):(\d{1,5})$/;
+
+/** A host and a port. */
 export interface HostAndPort {
   /** Name or address, without brackets. */
   readonly hostname: string;
@@ -27,10 +30,25 @@ export interface HostAndPort {
  * ```
  */
 export function parseHostAndPort(text: string): HostAndPort {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]]+)):(\d{1,5})$/.exec(text);
+  const match = SERVER.exec(text);
   const port = Number(match?.[3]);
   if (!match || port > 65535) {
     throw new SyntaxError("an address to listen on looks like 0.0.0.0:8443 or [::]:8443");
+  }
+  return { hostname: match[1] ?? match[2]!, port };
+}
+
+/**
+ * Reads `HOST:PORT` of a server elsewhere.
+ *
+ * @param text As in `stun.example.org:3478` or `[2001:db8::1]:3478`.
+ * @throws {SyntaxError} If it is none, or its port is 0.
+ */
+export function parseServer(text: string): HostAndPort {
+  const match = SERVER.exec(text);
+  const port = Number(match?.[3]);
+  if (!match || port < 1 || port > 65535) {
+    throw new SyntaxError("a server looks like stun.example.org:3478 or [2001:db8::1]:3478");
   }
   return { hostname: match[1] ?? match[2]!, port };
 }

@@ -278,6 +278,7 @@ export class Device {
   }
 
   #receive(datagram: Uint8Array, path: Path): void {
+    if (this.#options.isForeign?.(datagram)) return;
     if (datagram[0] !== DATAGRAM_TYPE.discovery) {
       this.#act(this.#sessions.receive(datagram, path, this.#clock.now()));
     } else if (isUdpPath(path)) {

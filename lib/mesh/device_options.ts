@@ -45,6 +45,11 @@ export interface DeviceOptions {
    * @default a `PortablePlane` of `tun` and `socket`
    */
   readonly plane?: (events: DataPlaneEvents, carrier: JoinedCarrier) => DataPlane;
+  /**
+   * Takes a datagram that only looks like one of ours, such as the answer of a STUN server; borrowed
+   * until return. `true` if it was one. @default none is
+   */
+  readonly isForeign?: (datagram: Uint8Array) => boolean;
   /** A discovery datagram (type 6) came; borrowed until return. */
   readonly onDiscovery?: (datagram: Uint8Array, path: UdpPath) => void;
   /**

@@ -1,12 +1,12 @@
 /**
- * Finding the own public endpoint, on a fake clock, against a discovery port in this process. Local
- * addresses are this machine's, whatever they are.
+ * Finding the own public endpoint, on a fake clock, against a discovery port in this process.
  *
  * @module
  */
 
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
-import { EndpointFinder } from "../../lib/agent/endpoint_finder.ts";
+import type { NetworkChange } from "../../ffi/netlink_monitor.ts";
+import { EndpointFinder, type EndpointFinderOptions } from "../../lib/agent/endpoint_finder.ts";
 import { randomBytes } from "../../lib/crypto/random.ts";
 import { type Endpoint, formatEndpoint, parseEndpoint } from "../../lib/net/endpoint.ts";
 import { parseIpPrefix } from "../../lib/net/ip_prefix.ts";
@@ -16,11 +16,18 @@ import { FakeClock } from "../fakes/clock.ts";
 const CREDENTIAL = { id: randomBytes(8), key: randomBytes(32) };
 const COORDINATOR = parseEndpoint("203.0.113.1:8443");
 
-function setUp(seenAs: string | undefined) {
+const NO_CHANGE = { links: false, addresses: false, defaultRoute: false, sleptMs: 0 };
+
+function setUp(seenAs: string | undefined, more: Partial<EndpointFinderOptions> = {}) {
   const clock = new FakeClock();
   const asked: string[] = [];
   let changes = 0;
-  const seen: { at: string | undefined } = { at: seenAs };
+  let moves = 0;
+  const seen: {
+    at: string | undefined;
+    by: (port: number) => string | undefined;
+    local: string;
+  } = { at: seenAs, by: () => seen.at, local: "10.0.0.2:7" };
   const finder = new EndpointFinder({
     clock,
     port: 7,
@@ -28,12 +35,15 @@ function setUp(seenAs: string | undefined) {
     meshRanges: () => [parseIpPrefix("100.64.0.0/10")],
     send: (datagram: Uint8Array, to: Endpoint) => {
       asked.push(formatEndpoint(to));
-      if (seen.at === undefined) return;
-      const answer = answerAsk(datagram, parseEndpoint(seen.at), () => CREDENTIAL.key);
-      finder.receive(answer!);
+      const at = seen.by(to.port);
+      if (at === undefined) return;
+      const answer = answerAsk(datagram, parseEndpoint(at), () => CREDENTIAL.key);
+      finder.receive(answer!, to);
     },
     changed: () => changes++,
-    moved: () => {},
+    moved: () => moves++,
+    local: () => [seen.local],
+    ...more,
   });
   const discovered = () =>
     finder.hints.filter(({ source }) => source === "discovered").map(({ endpoint }) => endpoint);
@@ -42,7 +52,16 @@ function setUp(seenAs: string | undefined) {
     finder.setCoordinatorAddresses([COORDINATOR.address]);
     clock.advance(0);
   };
-  return { clock, finder, asked, seen, discovered, ask, changes: () => changes };
+  return {
+    clock,
+    finder,
+    asked,
+    seen,
+    discovered,
+    ask,
+    changes: () => changes,
+    moved: () => moves,
+  };
 }
 
 Deno.test("EndpointFinder asks both ports, and reports what they saw", () => {
@@ -72,15 +91,105 @@ Deno.test("EndpointFinder asks again until it is answered, and then only to keep
   strictEqual(asked.length, 0);
 });
 
-Deno.test("EndpointFinder forgets an endpoint that is no longer seen", () => {
+Deno.test("EndpointFinder forgets an endpoint as soon as servers see another one", () => {
   const { clock, finder, seen, discovered, ask, changes } = setUp("198.51.100.7:4000");
   ask();
   seen.at = "198.51.100.7:5000";
   clock.advance(25_000);
-  deepStrictEqual(discovered(), ["198.51.100.7:4000", "198.51.100.7:5000"]);
-  clock.advance(125_000);
   deepStrictEqual(discovered(), ["198.51.100.7:5000"]);
-  strictEqual(changes(), 3);
+  ok(changes() >= 2);
+  finder.close();
+});
+
+Deno.test("EndpointFinder tells how the NAT maps, from what both ports see", () => {
+  const rows: [seen: (port: number) => string | undefined, mapping: string, nat: string][] = [
+    [() => "10.0.0.2:7", "none", "none"],
+    [() => "198.51.100.7:4000", "endpoint-independent", "same"],
+    [(port) => `198.51.100.7:${port}`, "address-and-port-dependent", "varying"],
+    [(port) => port === 8443 ? "198.51.100.7:4000" : undefined, "mapped", "unknown"],
+    [() => undefined, "unknown", "unknown"],
+  ];
+  for (const [seenBy, mapping, nat] of rows) {
+    const { clock, finder, seen, ask } = setUp(undefined);
+    seen.by = seenBy;
+    ask();
+    clock.advance(5_000);
+    deepStrictEqual([finder.behaviour.mapping, finder.nat], [mapping, nat]);
+    strictEqual(finder.isUdpOpen, mapping !== "unknown");
+    finder.close();
+  }
+});
+
+Deno.test("EndpointFinder forgets what another network showed, and asks anew at once", () => {
+  const moves: [change: Partial<NetworkChange>, local: string, isMove: boolean][] = [
+    [{ links: true }, "10.0.0.2:7", false],
+    [{ addresses: true }, "10.0.0.2:7", false],
+    [{ addresses: true }, "10.9.0.2:7", true],
+    [{ defaultRoute: true }, "10.0.0.2:7", true],
+    [{ sleptMs: 60_000 }, "10.0.0.2:7", true],
+  ];
+  for (const [change, local, isMove] of moves) {
+    const { clock, finder, asked, seen, discovered, ask, moved } = setUp("198.51.100.7:4000");
+    ask();
+    asked.length = 0;
+    seen.at = undefined;
+    seen.local = local;
+    finder.networkChanged({ ...NO_CHANGE, ...change });
+    clock.advance(0);
+    const what = JSON.stringify(change);
+    strictEqual(moved(), isMove ? 1 : 0, what);
+    deepStrictEqual(discovered(), isMove ? [] : ["198.51.100.7:4000"], what);
+    strictEqual(asked.length, isMove ? 2 : 0, what);
+    seen.at = "192.0.2.9:4000";
+    clock.advance(250);
+    deepStrictEqual(discovered(), isMove ? ["192.0.2.9:4000"] : ["198.51.100.7:4000"], what);
+    finder.close();
+  }
+});
+
+Deno.test("EndpointFinder.watch() looks now and then only where nobody tells of changes", () => {
+  const rows: [watch: "none" | "throws" | "works" | "fails", isPolling: boolean][] = [
+    ["none", true],
+    ["throws", true],
+    ["works", false],
+    ["fails", true],
+  ];
+  for (const [watch, isPolling] of rows) {
+    let isClosed = false;
+    let fail = (_: Error) => {};
+    const { clock, finder, seen, moved } = setUp(
+      undefined,
+      watch === "none" ? {} : {
+        watchNetwork: ({ failed }) => {
+          if (watch === "throws") throw new Error("no netlink here");
+          fail = failed;
+          return { close: () => isClosed = true };
+        },
+      },
+    );
+    finder.watch();
+    if (watch === "fails") fail(new Error("gone"));
+    seen.local = "10.9.0.2:7";
+    clock.advance(5_000);
+    strictEqual(moved(), isPolling ? 1 : 0, watch);
+    finder.close();
+    strictEqual(isClosed, watch === "works", watch);
+  }
+});
+
+Deno.test("EndpointFinder asks STUN servers, too, and takes only what it awaits", () => {
+  const sent: Uint8Array[] = [];
+  const { clock, finder, discovered } = setUp(undefined, {
+    send: (datagram) => sent.push(datagram),
+  });
+  finder.setStunServers([parseEndpoint("192.0.2.5:3478")]);
+  clock.advance(0);
+  strictEqual(sent.length, 1);
+  const answer = stunResponse(sent[0]!, [198, 51, 100, 9], 4000);
+  ok(!finder.receiveStun(randomBytes(32)));
+  ok(finder.receiveStun(answer));
+  ok(!finder.receiveStun(answer), "once");
+  deepStrictEqual(discovered(), ["198.51.100.9:4000"]);
   finder.close();
 });
 
@@ -93,7 +202,13 @@ Deno.test("EndpointFinder takes no answer that nobody asked for, or that cannot 
   }
   const { finder, discovered, ask } = setUp(undefined);
   ask();
-  for (const length of [0, 1, 77, 78, 79]) finder.receive(randomBytes(length));
+  for (const length of [0, 1, 77, 78, 79]) finder.receive(randomBytes(length), COORDINATOR);
   deepStrictEqual(discovered(), []);
   finder.close();
 });
+
+/** A success response with MAPPED-ADDRESS (RFC 8489 §14.1). */
+function stunResponse(request: Uint8Array, address: number[], port: number): Uint8Array {
+  const head = [0x01, 0x01, 0, 12, ...request.subarray(4, 20)];
+  return Uint8Array.of(...head, 0, 1, 0, 8, 0, 1, port >> 8, port & 0xff, ...address);
+}
