@@ -1,0 +1,150 @@
+/**
+ * How the transport watches its connection and comes back, on a clock moved by hand.
+ *
+ * @module
+ */
+
+import { deepStrictEqual, strictEqual } from "node:assert/strict";
+import { RelayTransport } from "../../lib/transport/relay.ts";
+import type { RelaySocket, RelaySocketEvents } from "../../lib/transport/relay_dialing.ts";
+import { FakeClock } from "../fakes/clock.ts";
+
+const B = "bb".repeat(32);
+
+class Bench {
+  readonly clock = new FakeClock();
+  readonly log: string[] = [];
+  canAsk = true;
+  events!: RelaySocketEvents;
+  readonly transport: RelayTransport;
+
+  constructor() {
+    const socket: RelaySocket = {
+      queuedBytes: 0,
+      send: (_, sent) => sent(),
+      ping: () => this.log.push("ping"),
+      close: () => this.log.push("close"),
+      terminate: () => this.log.push("terminate"),
+    };
+    this.transport = new RelayTransport({
+      clock: this.clock,
+      random: () => 0.5,
+      isPeer: () => true,
+      askTicket: () => {
+        this.log.push("ask");
+        return this.canAsk;
+      },
+      dial: (events) => {
+        this.events = events;
+        return Promise.resolve(socket);
+      },
+      events: {
+        opened: () => this.log.push("opened"),
+        closed: (reason) => this.log.push(`closed: ${reason}`),
+      },
+    });
+    this.transport.start(() => {});
+  }
+
+  async open(): Promise<void> {
+    this.transport.takeTicket(new Uint8Array(32));
+    await Promise.resolve();
+    this.events.open();
+  }
+
+  /** What happened since the last time. */
+  take(): string[] {
+    return this.log.splice(0);
+  }
+}
+
+async function opened(): Promise<Bench> {
+  const bench = new Bench();
+  bench.transport.connect();
+  await bench.open();
+  deepStrictEqual(bench.take(), ["ask", "opened"]);
+  return bench;
+}
+
+Deno.test("RelayTransport pings a quiet connection before proxies cut it, and no sooner", async () => {
+  const bench = await opened();
+  bench.clock.advance(24_000);
+  deepStrictEqual(bench.take(), []);
+  bench.clock.advance(1_000);
+  deepStrictEqual(bench.take(), ["ping"]);
+  bench.events.pong();
+  bench.clock.advance(24_000);
+  deepStrictEqual(bench.take(), []);
+  bench.clock.advance(6_000);
+  deepStrictEqual(bench.take(), ["ping"]);
+});
+
+Deno.test("RelayTransport ends a connection that does not answer, and opens another at once", async () => {
+  const bench = await opened();
+  bench.clock.advance(30_000);
+  deepStrictEqual(bench.take(), ["ping", "terminate", "closed: it stopped answering", "ask"]);
+  strictEqual(bench.transport.pathTo(B), undefined);
+  await bench.open();
+  deepStrictEqual(bench.take(), ["opened"]);
+});
+
+Deno.test("RelayTransport notices within seconds that nothing comes back while it sends", async () => {
+  const bench = await opened();
+  bench.transport.send(Uint8Array.of(1), bench.transport.pathTo(B)!);
+  bench.clock.advance(10_000);
+  deepStrictEqual(bench.take(), ["ping", "terminate", "closed: it stopped answering", "ask"]);
+});
+
+Deno.test("RelayTransport.networkChanged() asks the connection, and replaces a silent one", async () => {
+  const bench = await opened();
+  bench.transport.networkChanged();
+  deepStrictEqual(bench.take(), ["ping"]);
+  bench.events.pong();
+  bench.clock.advance(2_000);
+  deepStrictEqual(bench.take(), [], "it answered");
+  bench.transport.networkChanged();
+  bench.clock.advance(2_000);
+  const why = "it did not answer after the network changed";
+  deepStrictEqual(bench.take(), ["ping", "terminate", `closed: ${why}`, "ask"]);
+});
+
+Deno.test("RelayTransport waits longer each time the coordinator cannot be asked", () => {
+  const bench = new Bench();
+  bench.canAsk = false;
+  bench.transport.connect();
+  deepStrictEqual(bench.take(), ["ask"]);
+  const asked: number[] = [];
+  const start = bench.clock.now();
+  for (let i = 0; i < 200_000; i += 100) {
+    bench.clock.advance(100);
+    if (bench.take().includes("ask")) asked.push(bench.clock.now() - start);
+  }
+  const waits = asked.map((at, i) => at - (asked[i - 1] ?? 0));
+  deepStrictEqual(waits, [
+    500,
+    1_000,
+    2_000,
+    4_000,
+    8_000,
+    16_000,
+    30_000,
+    30_000,
+    30_000,
+    30_000,
+    30_000,
+  ]);
+  bench.canAsk = true;
+  bench.transport.retryNow();
+  deepStrictEqual(bench.take(), ["ask"], "the line is up again");
+});
+
+Deno.test("RelayTransport asks again when no ticket comes", () => {
+  const bench = new Bench();
+  bench.transport.connect();
+  bench.clock.advance(15_000);
+  deepStrictEqual(bench.take(), ["ask"]);
+  bench.clock.advance(500);
+  deepStrictEqual(bench.take(), ["ask"]);
+  bench.transport.close();
+  strictEqual(bench.clock.pending, 0);
+});
