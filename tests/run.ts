@@ -27,7 +27,8 @@ const STEPS: Record<string, () => Promise<Outcome>> = {
   fmt: () => deno("fmt", "--check"),
   lint: () => deno("lint"),
   check: () => deno("check", ...frozen, "."),
-  pure: async () => deno("test", "--no-check", "--no-prompt", ...frozen, ...await folders(true)),
+  pure: async () =>
+    deno("test", "--no-check", "--no-prompt", ...soak, ...frozen, ...await folders(true)),
   rest: async () => deno("test", "--no-check", "-A", ...frozen, ...await folders(false)),
   doc: () => deno("test", "-A", "--doc", ...frozen, "lib", "ffi", "mod.ts"),
   layers: () =>
@@ -44,6 +45,9 @@ const STEPS: Record<string, () => Promise<Outcome>> = {
 };
 
 const options = parseOptions(Deno.args);
+/** The only thing that pure tests may see: how large they shall be. */
+const soak = options.soak ? ["--allow-env=TUNNELMESH_SOAK"] : [];
+if (options.soak) Deno.env.set("TUNNELMESH_SOAK", "1");
 const total: Outcome = { passed: 0, failed: 0, ignored: [], notRun: [] };
 for (const [name, run] of Object.entries(STEPS)) {
   if (options.only.length > 0 && !options.only.includes(name)) continue;
