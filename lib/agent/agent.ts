@@ -420,7 +420,7 @@ export class Agent {
     this.#data.setMesh(welcome.mesh);
     this.#reach.welcomed(welcome);
     this.#saySshReach();
-    if (this.#data.hasCarriers) this.#relay.welcomed();
+    this.#relay.welcomed();
   }
 
   #takePsks(psks: Psks): void {

@@ -134,11 +134,6 @@ export class DataSide {
     return this.#interface.dataPlane;
   }
 
-  /** Whether its data plane can use carriers beside UDP. */
-  get hasCarriers(): boolean {
-    return this.#interface.dataPlane.kind === "portable";
-  }
-
   /** Whether the interface has an IPv6 address. */
   get hasIpv6(): boolean {
     return this.#interface.hasIpv6;

@@ -17,7 +17,7 @@ import { eventually } from "../lab/processes.ts";
 import { figure, Mesh } from "./mesh.ts";
 
 /** Both data planes carry datagrams of the relay. */
-const PLANES = (Deno.env.get("TUNNELMESH_RELAY_PLANES") ?? "portable").split(",");
+const PLANES = (Deno.env.get("TUNNELMESH_RELAY_PLANES") ?? "portable,linux").split(",");
 
 const DROP_UDP = `table inet no_udp {
   chain out { type filter hook output priority 0; oifname != { "lo", "tm*" } udp dport != 53 drop; }
