@@ -232,8 +232,9 @@ export class Ingress {
         continue; // news about a datagram sent earlier
       }
       const stride = this.#readControl(isIpv4, length);
-      if (length === 0) this.#drop("malformed");
-      else if (stride > 0) this.batch(length, stride);
+      // Nothing in it, or nobody said where it arrived.
+      if (stride === 0) this.#drop("malformed");
+      else this.batch(length, stride);
     }
     return true;
   }

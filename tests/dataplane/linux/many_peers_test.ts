@@ -194,7 +194,7 @@ Deno.test({
 
 Deno.test({
   ...NEEDS_NET_ADMIN,
-  name: "LinuxPlane.removePeer() stops a flood within the datagram at hand (T15)",
+  name: "LinuxPlane.retire() and removePeer() stop a flood within the datagram at hand (T15)",
   async fn() {
     await using bench = await Bench.create();
     const end = bench.end(4100, () => {});
@@ -204,42 +204,42 @@ Deno.test({
       while (bench.pair.read() !== undefined) packets++;
       return packets;
     };
-    const settle = async () => {
-      // Over when each datagram is delivered or counted, or nothing moves any more.
-      for (let before = -1, quiet = 0; quiet < 5; quiet++) {
-        await new Promise((resolve) => setTimeout(resolve, 2));
-        const now = sum(bench.plane.drops) + (total += drain());
-        if (now !== before) quiet = 0;
-        before = now;
-      }
-    };
     let total = 0;
-    let [races, late, revoked] = [0, 0, 0];
+    let [races, most, many, revoked] = [0, 0, 0, 0];
     for (let round = 0; round < 60; round++) {
       const far = bench.addPeer(round, at(4100));
       const packet = fromPeer(round, new Uint8Array(8));
       const datagrams = Array.from({ length: 200 }, () => far.seal(packet));
-      await settle();
       total = 0;
       const drops = sum(bench.plane.drops);
       const expired = bench.plane.drops["expired-keypair"];
       const cut = 20 + 3 * round;
       datagrams.slice(0, cut).forEach((datagram) => end.send(datagram, to));
-      // What the worker has delivered is counted by it; from here to the word that revokes it is a
-      // few microseconds.
-      const { rxPackets } = bench.plane.traffic(far.keypair.peer);
-      bench.plane.removePeer(far.keypair.peer);
+      const { peer } = far.keypair;
+      // What retire() leaves of the peer tells how much was delivered when it returned: exact.
+      // removePeer() leaves nothing, so that is asked a few microseconds before.
+      const isExact = round % 2 === 0;
+      if (isExact) bench.plane.retire(far.keypair);
+      const { rxPackets } = bench.plane.traffic(peer);
+      if (!isExact) bench.plane.removePeer(peer);
       datagrams.slice(cut).forEach((datagram) => end.send(datagram, to));
-      await settle();
-      strictEqual(total + sum(bench.plane.drops) - drops, datagrams.length, "delivered or counted");
+      await until("each is delivered or counted", () => {
+        total += drain();
+        return total + sum(bench.plane.drops) - drops === datagrams.length;
+      });
       if (rxPackets < cut - 2) races++;
-      late = Math.max(late, total - rxPackets);
+      const late = total - rxPackets;
+      if (isExact) most = Math.max(most, late);
+      if (isExact) ok(late <= 1, `${late} packets after retire() had returned`);
+      if (late > 2) many++;
+      bench.plane.removePeer(peer);
       revoked += bench.plane.drops["expired-keypair"] - expired;
     }
-    const text = `${races} races, at most ${late} after, ${revoked} met by the word`;
+    const text = `${races} races, at most ${most} after, ${revoked} met by the word`;
     Deno.stdout.writeSync(new TextEncoder().encode(`figure: revocation: ${text}\n`));
     ok(races > 0 && revoked > 0, "some rounds met the worker at work");
-    ok(late <= 4, text);
+    // A thread that loses its processor between the two calls lets more pass, now and then.
+    ok(many <= races / 4, text);
   },
 });
 
