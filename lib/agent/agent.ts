@@ -149,7 +149,7 @@ export class Agent {
           this.#line.send({ kind: "endpoints", endpoints: this.#reach.endpoints });
           this.#saySshReach();
         },
-        moved: () => this.#moved(),
+        moved: ({ isElsewhere }) => this.#moved(isElsewhere),
         coordinatorFound: (addresses) => this.#book.setCoordinatorAddresses(addresses),
       });
       this.#line = this.#makeLine();
@@ -498,11 +498,13 @@ export class Agent {
     if (reach !== undefined) this.#line.send({ kind: "ssh", ...reach });
   }
 
-  #moved(): void {
+  #moved(hasLostAddress: boolean): void {
+    // A coordinator's own member reaches it without a network.
+    const isElsewhere = hasLostAddress && this.#options.inCoordinator === undefined;
     this.#data.device?.renewSessions();
     this.#ssh?.transport.retryNow();
-    this.#relay.transport.networkChanged();
-    this.#line.networkChanged();
+    this.#relay.transport.networkChanged(isElsewhere);
+    this.#line.networkChanged(isElsewhere);
   }
 
   #notes(): string[] {

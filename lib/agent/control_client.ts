@@ -142,10 +142,18 @@ export class CoordinatorLine {
     this.start();
   }
 
-  /** The network changed: a line that is up must prove it, one that is down is tried at once. */
-  networkChanged(): void {
+  /**
+   * The network changed: a line that is up must prove it, one that is down is tried at once.
+   *
+   * @param isElsewhere An own address is gone: a line is most likely gone with it, and is opened
+   * anew at once.
+   */
+  networkChanged(isElsewhere = false): void {
+    const attempt = this.#attempt;
+    if (attempt === undefined) return this.retryNow();
+    if (!isElsewhere) return attempt.prove(() => this.retryNow());
+    attempt.abandon();
     this.retryNow();
-    this.#attempt?.prove();
   }
 
   /**
@@ -245,15 +253,22 @@ class Attempt {
     return true;
   }
 
-  /** Ends the connection if nothing comes by it in good time. */
-  prove(): void {
+  /** Ends the connection if nothing comes by it in good time. @param ended Called then. */
+  prove(ended: () => void): void {
     if (!this.isWelcome) return;
     const askedAt = this.#options.clock.now();
     this.send({ kind: "heartbeat" });
     this.#after(PROVE_WITHIN_MS, () => {
-      if (this.#heardAt < askedAt) return this.#fail(tooSlow());
-      this.#beat();
+      if (this.#heardAt >= askedAt) return this.#beat();
+      this.#fail(tooSlow());
+      ended();
     });
+  }
+
+  /** Ends a connection that came from an address of another network. */
+  abandon(): void {
+    const message = "Cannot keep the line to the coordinator: the network changed";
+    this.#fail(new AgentError("unreachable", message));
   }
 
   close(): void {

@@ -73,8 +73,11 @@ export interface EndpointFinderOptions {
   readonly changed: () => void;
   /** Called when there may be news of the NAT, or of whether UDP passes. @default nobody cares */
   readonly learned?: () => void;
-  /** Called when this node is in another network, or was asleep: sessions may have lost their way. */
-  readonly moved: () => void;
+  /**
+   * Called when this node is in another network, or was asleep: sessions may have lost their way.
+   * `isElsewhere`: an address that it had is gone.
+   */
+  readonly moved: (move: { readonly isElsewhere: boolean }) => void;
 }
 
 /** Finds out, and keeps finding out, where this node can be reached. */
@@ -152,18 +155,14 @@ export class EndpointFinder {
   /** Takes news of the network. */
   networkChanged({ defaultRoute, sleptMs }: NetworkChange): void {
     if (this.#isClosed) return;
-    if (defaultRoute || sleptMs > 0) {
-      this.#local = this.#look();
-      this.#moved();
-    } else this.lookAgain();
+    const local = this.#look();
+    if (defaultRoute || sleptMs > 0 || !this.#isKnown(local)) this.#moved(local);
   }
 
   /** Looks at the local addresses now. */
   lookAgain(): void {
     const local = this.#look();
-    if (local.join() === this.#local.join()) return;
-    this.#local = local;
-    this.#moved();
+    if (!this.#isKnown(local)) this.#moved(local);
   }
 
   /** The gateway forwards another port than before. */
@@ -257,11 +256,17 @@ export class EndpointFinder {
     this.#poll();
   }
 
-  #moved(): void {
+  #isKnown(local: readonly string[]): boolean {
+    return local.join() === this.#local.join();
+  }
+
+  #moved(local: readonly string[]): void {
+    const isElsewhere = this.#local.some((text) => !local.includes(text));
+    this.#local = local;
     this.#observations.clear();
     this.#isUdpOpen = undefined;
     this.#tell();
-    this.#options.moved();
+    this.#options.moved({ isElsewhere });
     this.#askAll();
   }
 

@@ -33,7 +33,7 @@ export interface ReachOptions {
   /** The endpoints are others than before. */
   readonly changed: () => void;
   /** This node is in another network, or was asleep. */
-  readonly moved: () => void;
+  readonly moved: (move: { readonly isElsewhere: boolean }) => void;
   /** The coordinator's addresses as seen from here. */
   readonly coordinatorFound: (addresses: readonly IpAddress[]) => void;
 }
@@ -65,10 +65,10 @@ export class Reach {
       watchNetwork: data.watchNetwork,
       changed: options.changed,
       learned: () => this.#describe(),
-      moved: () => {
+      moved: (move) => {
         this.#gateway?.update();
         this.#findServers();
-        options.moved();
+        options.moved(move);
       },
     });
   }

@@ -139,10 +139,16 @@ export class RelayTransport {
     this.#ask();
   }
 
-  /** The network changed: a connection that does not answer soon is over, what waits tries now. */
-  networkChanged(): void {
+  /**
+   * The network changed: a connection that does not answer soon is over, what waits tries now.
+   *
+   * @param isElsewhere An own address is gone: a connection is most likely gone with it, and is
+   * made anew at once.
+   */
+  networkChanged(isElsewhere = false): void {
     this.retryNow();
     if (this.#state !== "open") return;
+    if (isElsewhere) return this.#lost("the network changed");
     const attempt = this.#attempt!;
     attempt.hasHeard = false;
     attempt.ping();

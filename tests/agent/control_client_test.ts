@@ -207,6 +207,34 @@ Deno.test("CoordinatorLine tries again, more and more seldom, and at once when t
   strictEqual(coordinator.dials, 10, "closed for good");
 });
 
+Deno.test("CoordinatorLine.networkChanged() lets the line prove itself, or opens it anew at once", async () => {
+  const { line, coordinator, clock, ends } = setUp();
+  line.start();
+  await settle();
+  line.networkChanged();
+  strictEqual(coordinator.heard.at(-1), "heartbeat");
+  coordinator.say({ kind: "heartbeat" });
+  clock.advance(2_000);
+  strictEqual(ends.length, 0, "it answered");
+  clock.advance(1);
+  line.networkChanged();
+  clock.advance(2_000);
+  await settle();
+  strictEqual(ends.length, 1, "it did not");
+  deepStrictEqual([coordinator.dials, line.isConnected], [2, true]);
+  line.networkChanged(true);
+  await settle();
+  deepStrictEqual([coordinator.dials, line.isConnected], [3, true], "not even asked");
+  coordinator.behave = "unreachable";
+  line.networkChanged(true);
+  await settle();
+  coordinator.behave = "welcome";
+  line.networkChanged();
+  await settle();
+  ok(line.isConnected, "what waits tries at once");
+  line.close();
+});
+
 Deno.test("CoordinatorLine turns every refusal into what to do, and knows which are final", async () => {
   for (const reason of Object.keys(REFUSALS) as RefusalReason[]) {
     const { line, coordinator, ends } = setUp();

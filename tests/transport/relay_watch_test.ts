@@ -108,6 +108,12 @@ Deno.test("RelayTransport.networkChanged() asks the connection, and replaces a s
   deepStrictEqual(bench.take(), ["ping", "terminate", `closed: ${why}`, "ask"]);
 });
 
+Deno.test("RelayTransport.networkChanged() gives up the connection of an address that is gone", async () => {
+  const bench = await opened();
+  bench.transport.networkChanged(true);
+  deepStrictEqual(bench.take(), ["terminate", "closed: the network changed", "ask"]);
+});
+
 Deno.test("RelayTransport waits longer each time the coordinator cannot be asked", () => {
   const bench = new Bench();
   bench.canAsk = false;
