@@ -14,8 +14,6 @@
  * @module
  */
 
-import { EFD } from "../../../ffi/layout.ts";
-import { check, libc } from "../../../ffi/libc.ts";
 import type { TunLinux } from "../../../ffi/tun_linux.ts";
 import type { UdpLinux } from "../../../ffi/udp_linux.ts";
 import { LinuxUdpPath } from "../../../ffi/udp_path.ts";
@@ -40,15 +38,9 @@ import {
   type SendPath,
   type StreamPath,
   type WorkerReport,
-  type WorkerSetup,
 } from "./messages.ts";
-import {
-  DROP_BLOCK_SIZE,
-  DROP_INDEX,
-  PEER,
-  PEER_BLOCK_SIZE,
-  SharedKeypair,
-} from "./shared_state.ts";
+import { DROP_INDEX, PEER, PEER_BLOCK_SIZE, SharedKeypair } from "./shared_state.ts";
+import { WorkerLink } from "./worker_link.ts";
 
 /** What a {@linkcode LinuxPlane} works with. */
 export interface LinuxPlaneOptions {
@@ -81,9 +73,6 @@ const ARRIVED_MAX = 65_536;
 
 /** A report of something that came by a path. */
 type ReportFromAfar = Extract<WorkerReport, { readonly from: unknown }>;
-
-/** How long workers get to acknowledge that they stop. Ours. */
-const STOP_TIMEOUT_MS = 1_000;
 
 interface Peer {
   readonly id: string;
@@ -420,88 +409,3 @@ export class LinuxPlane implements DataPlane {
     this.#ingress.tell(command);
   }
 }
-
-/** One worker: its port, its eventfd, its counters. */
-class WorkerLink<Command> {
-  readonly drops: Float64Array;
-  readonly #worker: Worker;
-  readonly #port: MessagePort;
-  readonly #eventFd: number;
-  readonly #ready = Promise.withResolvers<void>();
-  readonly #stopped = Promise.withResolvers<void>();
-  #isStopping = false;
-
-  constructor(
-    setup: Omit<WorkerSetup, "port" | "eventFd" | "drops">,
-    received: (report: WorkerReport) => void,
-    failed: (error: Error) => void,
-  ) {
-    // Safety: integers only.
-    const eventFd = libc.eventfd(0, EFD.NONBLOCK | EFD.CLOEXEC);
-    this.#eventFd = check(eventFd, "make an eventfd");
-    const drops = new SharedArrayBuffer(DROP_BLOCK_SIZE);
-    this.drops = new Float64Array(drops);
-    const { port1, port2 } = new MessageChannel();
-    this.#port = port1;
-    port1.onmessage = ({ data }: MessageEvent<WorkerReport>) => {
-      if (data.kind === "ready") this.#ready.resolve();
-      else if (data.kind === "stopped") this.#stopped.resolve();
-      else if (data.kind === "failed") fail(workerError(setup.role, data.message));
-      else received(data);
-    };
-    const fail = (error: Error) => {
-      this.#stopped.resolve();
-      failed(error);
-    };
-    this.#worker = new Worker(new URL("./worker.ts", import.meta.url), {
-      type: "module",
-      name: setup.role,
-    });
-    this.#worker.onerror = (event) => {
-      event.preventDefault();
-      fail(workerError(setup.role, event.message));
-    };
-    this.#worker.postMessage({ ...setup, port: port2, eventFd, drops }, [port2]);
-  }
-
-  /** Resolves when the worker's loop runs. */
-  get ready(): Promise<void> {
-    return this.#ready.promise;
-  }
-
-  /** Sends a command and wakes the worker. */
-  tell(command: Command): void {
-    if (this.#isStopping) return;
-    this.#port.postMessage(command);
-    this.#wake();
-  }
-
-  /** Stops the loop, then the worker: a worker that blocks in a call cannot be terminated. */
-  async stop(): Promise<void> {
-    if (this.#isStopping) return;
-    this.#port.postMessage({ kind: "stop" });
-    this.#wake();
-    this.#isStopping = true;
-    const timer = setTimeout(() => this.#stopped.resolve(), STOP_TIMEOUT_MS);
-    await this.#stopped.promise;
-    clearTimeout(timer);
-    this.#port.close();
-    this.#worker.terminate();
-    // Safety: our own descriptor, closed once; the worker does not read it any more.
-    libc.close(this.#eventFd);
-  }
-
-  #wake(): void {
-    // Safety: 8 bytes, read before the call returns. A full counter is as good as a written one.
-    libc.writeBuffer(this.#eventFd, ONE, 8);
-  }
-}
-
-/** One line for a person, whatever the worker died of. */
-function workerError(role: WorkerSetup["role"], message: string): Error {
-  const [first] = message.split("\n", 1);
-  const what = first!.startsWith("Cannot ") ? first : `Cannot run the ${role} worker: ${first}`;
-  return new Error(`${what}; the node has stopped, start it again`);
-}
-
-const ONE = new Uint8Array(BigUint64Array.of(1n).buffer);
