@@ -28,7 +28,7 @@ import { type EgressCommand, isStream, type WorkerReport, type WorkerSetup } fro
 import { type PacketSink, Segmentation } from "./segmentation.ts";
 import { SendKeys } from "./send_keys.ts";
 import { SendRuns } from "./send_runs.ts";
-import { ACTIVITY, DROP_INDEX } from "./shared_state.ts";
+import { ACTIVITY, BACKLOG, DROP_INDEX } from "./shared_state.ts";
 import { GSO, NEEDS_CHECKSUM, VNET } from "./virtio.ts";
 
 /** Where the IP packet stands: on a multiple of 16, with the virtio header before it. */
@@ -249,10 +249,10 @@ export class Egress implements PacketSink {
 
   /** Lets the control thread send, unless it is too far behind. */
   #hand(keys: SendKeys, bytes: Uint8Array, stride: number): void {
-    if (Atomics.load(this.#backlog, 0) > BACKLOG_MAX) {
+    if (Atomics.load(this.#backlog, BACKLOG.streamBytes) > BACKLOG_MAX) {
       return this.#drop("queue-full", Math.ceil(bytes.length / stride));
     }
-    Atomics.add(this.#backlog, 0, bytes.length);
+    Atomics.add(this.#backlog, BACKLOG.streamBytes, bytes.length);
     this.#report({ kind: "stream", localIndex: keys.localIndex, bytes, stride });
   }
 

@@ -41,7 +41,7 @@ import {
   receivedPathOf,
 } from "./path_words.ts";
 import { ReceiveKeys } from "./receive_keys.ts";
-import { ACTIVITY, DROP_INDEX, PEER } from "./shared_state.ts";
+import { ACTIVITY, BACKLOG, DROP_INDEX, PEER } from "./shared_state.ts";
 
 /** Most bytes in one batch: what UDP_GRO joins at most. */
 const BATCH_MAX = 65_536;
@@ -49,6 +49,8 @@ const BATCH_MAX = 65_536;
 const WAITING_AT = BATCH_MAX + 64;
 /** Batches before commands and the clock are looked at again. Ours. */
 const BATCHES_PER_TURN = 16;
+/** Datagrams that wait for the control thread. Ours: some milliseconds of its work. */
+const HANDED_MAX = 512;
 /** Strayed datagrams that the control thread is told of. Ours; it heals ten per second. */
 const STRAYS_PER_SECOND = 50;
 /** Plaintexts that wait per keypair until the control thread has confirmed it. Ours. */
@@ -61,6 +63,7 @@ export class Ingress {
   readonly #report: (report: WorkerReport) => void;
   readonly #lookForCommands: () => void;
   readonly #drops: Float64Array;
+  readonly #backlog: Int32Array;
   readonly #memory = new Mem(WAITING_AT + BATCH_MAX);
   readonly #message = new MessageHeader(1);
   readonly #path = newPathWords();
@@ -99,6 +102,7 @@ export class Ingress {
     this.#report = report;
     this.#limits = setup.limits;
     this.#drops = new Float64Array(setup.drops);
+    this.#backlog = new Int32Array(setup.backlog);
     this.#message.vector(0, this.#memory, 0, BATCH_MAX);
     this.#coalescing = new Coalescing({
       memory: this.#memory,
@@ -312,13 +316,22 @@ export class Ingress {
     return this.#keys.get(index);
   }
 
-  /** What is no transport data is the control thread's, if it is anything. */
+  /**
+   * What is no transport data is the control thread's, if it is anything. Anybody can send it, and
+   * each costs that thread a hash or more: past what it can deal with at once they are dropped here,
+   * early, so that a flood fills no queue.
+   */
   #hand(at: number, length: number): void {
-    const datagram = this.#memory.u8.slice(at, at + length);
-    const type = datagram[0] ?? 0;
+    const { u8 } = this.#memory;
+    const type = u8[at]!;
     if (type < DATAGRAM_TYPE.initiation || type > DATAGRAM_TYPE.discovery) {
-      return this.#drop(datagramFault(datagram));
+      return this.#drop(datagramFault(u8.subarray(at, at + length)));
     }
+    if (Atomics.load(this.#backlog, BACKLOG.datagrams) >= HANDED_MAX) {
+      return this.#drop("rate-limited");
+    }
+    Atomics.add(this.#backlog, BACKLOG.datagrams, 1);
+    const datagram = u8.slice(at, at + length);
     this.#report({ kind: "datagram", datagram, from: receivedPathOf(this.#path) });
   }
 

@@ -39,7 +39,14 @@ import {
   type StreamPath,
   type WorkerReport,
 } from "./messages.ts";
-import { DROP_INDEX, PEER, PEER_BLOCK_SIZE, SharedKeypair } from "./shared_state.ts";
+import {
+  BACKLOG,
+  BACKLOG_SIZE,
+  DROP_INDEX,
+  PEER,
+  PEER_BLOCK_SIZE,
+  SharedKeypair,
+} from "./shared_state.ts";
 import { WorkerLink } from "./worker_link.ts";
 
 /** What a {@linkcode LinuxPlane} works with. */
@@ -96,7 +103,7 @@ export class LinuxPlane implements DataPlane {
   readonly #socket: UdpLinux;
   readonly #carrier: StreamCarrier | undefined;
   readonly #events: DataPlaneEvents;
-  readonly #backlog = new Int32Array(new SharedArrayBuffer(4));
+  readonly #backlog = new Int32Array(new SharedArrayBuffer(BACKLOG_SIZE));
   readonly #streams = new Map<string, { readonly number: number; readonly path: Path }>();
   readonly #streamPaths = new Map<number, Path>();
   #nextStream = 1;
@@ -291,6 +298,7 @@ export class LinuxPlane implements DataPlane {
   }
 
   #received(report: WorkerReport): void {
+    if (report.kind === "datagram") Atomics.sub(this.#backlog, BACKLOG.datagrams, 1);
     if (this.#closed !== undefined) return;
     switch (report.kind) {
       case "stream":
@@ -337,7 +345,7 @@ export class LinuxPlane implements DataPlane {
   // Ways beside UDP.
 
   #sendByStream({ localIndex, bytes, stride }: WorkerReport & { kind: "stream" }): void {
-    Atomics.sub(this.#backlog, 0, bytes.length);
+    Atomics.sub(this.#backlog, BACKLOG.streamBytes, bytes.length);
     const path = this.#installed.get(localIndex)?.keypair.path;
     if (path === undefined || this.#carrier === undefined) return;
     for (let at = 0; at < bytes.length; at += stride) {

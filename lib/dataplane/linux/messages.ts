@@ -173,7 +173,7 @@ export interface WorkerSetup {
   readonly timeOrigin: number;
   readonly limits: SessionLimits;
   readonly binding: Binding;
-  /** One 32-bit word: bytes reported as "stream" that the control thread has not sent on yet. */
+  /** See `BACKLOG` in shared_state.ts. */
   readonly backlog: SharedArrayBuffer;
   /** See `DROP_INDEX` in shared_state.ts. */
   readonly drops: SharedArrayBuffer;

@@ -17,7 +17,7 @@ import { DATA_HEADER_LENGTH, DATAGRAM_TYPE, TAG_LENGTH } from "../../wire/datagr
 import { Egress } from "./egress.ts";
 import { Ingress } from "./ingress.ts";
 import type { KeypairFacts, PathBytes, WorkerSetup } from "./messages.ts";
-import { DROP_BLOCK_SIZE, PEER_BLOCK_SIZE, SharedKeypair } from "./shared_state.ts";
+import { BACKLOG_SIZE, DROP_BLOCK_SIZE, PEER_BLOCK_SIZE, SharedKeypair } from "./shared_state.ts";
 import { VNET } from "./virtio.ts";
 
 /** Packets in all. Ours: after some thousand the compilers have nothing left to do. */
@@ -103,7 +103,7 @@ export class Rehearsal {
       ipv4Fd: this.#udp,
       ipv6Fd: -1,
       drops: new SharedArrayBuffer(DROP_BLOCK_SIZE),
-      backlog: new SharedArrayBuffer(4),
+      backlog: new SharedArrayBuffer(BACKLOG_SIZE),
     };
   }
 

@@ -89,7 +89,7 @@ export class IngressScene {
       timeOrigin: 0,
       limits: DEFAULT_LIMITS,
       binding: "strict",
-      backlog: new SharedArrayBuffer(4),
+      backlog: new SharedArrayBuffer(8),
       drops: this.#drops.buffer as SharedArrayBuffer,
     };
     setup.port.close();
