@@ -29,11 +29,15 @@ async function reachesBySsh(mesh: Mesh): Promise<void> {
   const { ipv4 } = (await a.status()).addresses!;
   const start = performance.now();
   await pings(b.host, ipv4, 30_000);
-  figure("first ping by SSH where UDP is blocked", performance.now() - start, "ms");
+  figure("first ping where UDP is blocked", performance.now() - start, "ms");
+  // The relay carries the first packets, until a handshake has come through by SSH.
   for (const [node, peer] of [[a, "b"], [b, "a"]] as const) {
-    const { path } = await node.peer(peer);
-    strictEqual(path?.kind, "ssh", JSON.stringify(path));
+    await eventually(
+      `${peer} reached by SSH`,
+      async () => (await node.peer(peer)).path?.kind === "ssh",
+    );
   }
+  figure("reached by SSH", performance.now() - start, "ms");
   strictEqual((await b.host.run(["ping", "-c", "20", "-i", "0.05", "-q", ipv4])).code, 0);
 }
 
