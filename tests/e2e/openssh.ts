@@ -39,6 +39,13 @@ export class KeyFolder implements AsyncDisposable {
   }
 }
 
+/**
+ * Environment that `sshd` gives to commands, so that no start-up file of the user's shell is read:
+ * those may say anything, and take any time. The runtime's cache stays where it is.
+ */
+export const WITHOUT_PROFILE: string = "HOME=/nonexistent DENO_DIR=" +
+  (Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno`);
+
 /** A running `sshd`. */
 export interface Sshd extends AsyncDisposable {
   readonly port: number;
@@ -70,6 +77,7 @@ export async function startSshd(
       "StrictModes no",
       "UsePAM no",
       "PidFile none",
+      `SetEnv ${WITHOUT_PROFILE}`,
       "",
     ].join("\n"),
   );

@@ -12,6 +12,7 @@ import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { eventually } from "../lab/processes.ts";
 import { pings } from "../lab/namespaces.ts";
 import { figure, Mesh, type Node } from "./mesh.ts";
+import { WITHOUT_PROFILE } from "./openssh.ts";
 
 const PORT = "2222";
 
@@ -72,7 +73,7 @@ Deno.test("nodes without UDP reach each other by the system's SSH server, until 
   a.host.start([
     ...["/usr/sbin/sshd", "-D", "-e", "-p", PORT, "-f", "/dev/null"],
     ...["-o", `AuthorizedKeysFile=${keys}`, "-o", "PidFile=none", "-o", "StrictModes=no"],
-    ...["-o", "PermitRootLogin=yes", "-o", "UsePAM=no"],
+    ...["-o", "PermitRootLogin=yes", "-o", "UsePAM=no", "-o", `SetEnv=${WITHOUT_PROFILE}`],
   ]);
   const install = ["--authorized-keys", keys, "--port", PORT, "--user", "root"];
   await a.askJson("ssh-endpoint", "install", ...install);
