@@ -107,6 +107,8 @@ export class LinuxPlane implements DataPlane {
   readonly #streams = new Map<string, { readonly number: number; readonly path: Path }>();
   readonly #streamPaths = new Map<number, Path>();
   #nextStream = 1;
+  /** Datagrams that a stream refused: counted here, since each worker's counters have one writer. */
+  #streamSendsFailed = 0;
   /** Datagrams that came by one stream within this turn. */
   #arrived: { readonly stream: number; readonly lengths: number[]; used: number } | undefined;
   readonly #arrivedBytes = new Uint8Array(ARRIVED_MAX);
@@ -157,7 +159,8 @@ export class LinuxPlane implements DataPlane {
     return Object.fromEntries(
       DROP_REASONS.map((reason) => {
         const at = DROP_INDEX[reason];
-        return [reason, out[at]! + into[at]!];
+        const own = reason === "send-failed" ? this.#streamSendsFailed : 0;
+        return [reason, out[at]! + into[at]! + own];
       }),
     ) as Record<DropReason, number>;
   }
@@ -350,7 +353,7 @@ export class LinuxPlane implements DataPlane {
     if (path === undefined || this.#carrier === undefined) return;
     for (let at = 0; at < bytes.length; at += stride) {
       const isSent = this.#carrier.send(bytes.subarray(at, at + stride), path);
-      if (!isSent) this.#egress.drops[DROP_INDEX["send-failed"]]! += 1;
+      if (!isSent) this.#streamSendsFailed++;
     }
   }
 
