@@ -15,16 +15,15 @@
 
 import { type Clock, SYSTEM_CLOCK } from "../base/clock.ts";
 import { logOf } from "../base/log.ts";
-import { VERSION } from "../base/version.ts";
-import { DeviceError } from "../mesh/device_options.ts";
-import { TimestampSource } from "../session/timestamp.ts";
+import type { TimestampSource } from "../session/timestamp.ts";
 import type { UdpPath } from "../transport/transport.ts";
-import type { Hello, Psks, ServerMessage, Statement, Welcome } from "../wire/control_message.ts";
+import type { Psks, Statement } from "../wire/control_message.ts";
+import { agentMethods, pingPeer } from "./agent_methods.ts";
 import type { AgentOptions } from "./agent_options.ts";
-import { CoordinatorLine, type LineEnd } from "./control_client.ts";
 import { ControlSocketServer } from "./control_socket.ts";
+import { CoordinatorTalk } from "./coordinator_talk.ts";
 import { DataSide } from "./data_side.ts";
-import { AgentError, reasonOf } from "./errors.ts";
+import { reasonOf } from "./errors.ts";
 import { type Identity, openIdentity } from "./identity.ts";
 import { type JoinPlan, makeStatement, planJoin } from "./joining.ts";
 import { readCachedRoster, readMembership } from "./membership.ts";
@@ -32,24 +31,20 @@ import { PeerBook, type PeerSink } from "./peer_book.ts";
 import { Reach } from "./reach.ts";
 import { RelaySide } from "./relay_side.ts";
 import { RosterCopy } from "./roster_copy.ts";
-import { Standing } from "./standing.ts";
+import { readPort, writePort } from "./small_files.ts";
 import { SshSide } from "./ssh_side.ts";
+import { Standing } from "./standing.ts";
 import { StateFolder } from "./state_folder.ts";
 import { type AgentStatus, agentStatusOf } from "./status.ts";
-import { readMark, readPort, writeMark, writePort } from "./small_files.ts";
-import { WantLimit } from "./want_limit.ts";
+import { timestampsOf } from "./timestamps.ts";
 
 export type { AgentOptions, CoordinatorSide } from "./agent_options.ts";
 
 /** Control socket in the state folder. */
 export const AGENT_SOCKET = "agent.sock";
 
-const SOFTWARE = `tunnelmesh ${VERSION}`;
-const DEFAULT_PING_TIMEOUT_MS = 5_000;
-const MAX_PING_TIMEOUT_MS = 60_000;
 /** How long a node that is live without its coordinator has the thread to itself. */
 const LINE_AFTER_LIVE_MS = 50;
-const LEAVE_TIMEOUT_MS = 3_000;
 /** Time for the answer of `leave` to reach the one who asked. */
 const FAREWELL_MS = 50;
 
@@ -68,15 +63,12 @@ export class Agent {
   readonly #book: PeerBook;
   readonly #data: DataSide;
   readonly #reach: Reach;
-  readonly #wants = new WantLimit();
-  readonly #line: CoordinatorLine;
   readonly #relay: RelaySide;
+  readonly #talk: CoordinatorTalk;
   readonly #live = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<void>();
   #socket: ControlSocketServer | undefined;
   #ssh: SshSide | undefined;
-  #lastFailure: string | undefined;
-  #left: PromiseWithResolvers<void> | undefined;
   #closed: Promise<void> | undefined;
 
   private constructor(parts: {
@@ -96,18 +88,7 @@ export class Agent {
     // Nobody may be waiting for either; who is gets the reason all the same.
     this.#live.promise.catch(() => {});
     this.#ended.promise.catch(() => {});
-    this.#timestamps = new TimestampSource({
-      unixNow: () => this.#clock.unixNow(),
-      mark: readMark(folder),
-      persist: (mark) => {
-        try {
-          writeMark(folder, mark);
-        } catch (error) {
-          log.error("Timestamp not saved", { reason: reasonOf(error) });
-          throw error; // then the next handshake tries again
-        }
-      },
-    });
+    this.#timestamps = timestampsOf(folder, this.#clock);
     this.#roster = new RosterCopy({
       folder,
       clock: this.#clock,
@@ -145,15 +126,12 @@ export class Agent {
         isAtCoordinator: options.inCoordinator !== undefined,
         portMapping: options.portMapping ?? "auto",
         stun: options.stun ?? [],
-        changed: () => {
-          this.#line.send({ kind: "endpoints", endpoints: this.#reach.endpoints });
-          this.#saySshReach();
-        },
+        changed: () => this.#talk.sayReach(),
         moved: ({ isElsewhere }) => this.#moved(isElsewhere),
         coordinatorFound: (addresses) => this.#book.setCoordinatorAddresses(addresses),
       });
-      this.#line = this.#makeLine();
       this.#relay = this.#makeRelay();
+      this.#talk = this.#makeTalk();
     } catch (error) {
       this.#data.close();
       throw error;
@@ -200,7 +178,7 @@ export class Agent {
       welcome: this.#standing.welcome,
       nodeId: this.#identity.nodeId,
       url: this.#plan.coordinatorUrl,
-      isConnected: this.#line.isConnected,
+      isConnected: this.#talk.isConnected,
       data: this.#data,
       book: this.#book,
       endpoints: this.#reach.hints.map(({ endpoint }) => endpoint),
@@ -216,18 +194,8 @@ export class Agent {
    * @param timeoutMs How long to wait for the answer.
    * @throws {AgentError} `unreachable` if none came, `failed` if there is no such peer.
    */
-  async ping(peer: string, timeoutMs: number): Promise<unknown> {
-    const node = this.#book.find(peer);
-    const device = this.#data.device!;
-    try {
-      const rttMs = await device.ping(node.nodeId, { timeoutMs });
-      const path = device.peerStatus(node.nodeId)?.path ?? { kind: "none" };
-      return { name: node.name, nodeId: node.nodeId, rttMs, path };
-    } catch (error) {
-      if (!(error instanceof DeviceError)) throw error;
-      const fault = error.fault === "no-answer" ? "unreachable" : "failed";
-      throw new AgentError(fault, `Cannot ping "${node.name}": ${error.fault}`, { cause: error });
-    }
+  ping(peer: string, timeoutMs: number): Promise<unknown> {
+    return pingPeer({ book: this.#book, data: this.#data }, peer, timeoutMs);
   }
 
   /**
@@ -236,15 +204,7 @@ export class Agent {
    * @throws {AgentError} `unreachable` if the coordinator cannot be told.
    */
   async leave(): Promise<void> {
-    this.#left ??= Promise.withResolvers();
-    if (!this.#line.send({ kind: "leave" })) throw cannotLeave();
-    const cancel = this.#after(LEAVE_TIMEOUT_MS, () => this.#left?.reject(cannotLeave()));
-    try {
-      await this.#left.promise;
-    } finally {
-      cancel();
-      this.#left = undefined;
-    }
+    await this.#talk.leave();
     this.#roster.discard();
     this.#standing.end();
     this.#after(FAREWELL_MS, () => this.#ended.resolve());
@@ -252,7 +212,7 @@ export class Agent {
 
   /** A node that joined but cannot work takes itself out again. */
   async #undoJoin(): Promise<void> {
-    if (!this.#standing.hasJoinedNow || !this.#line.isConnected) return;
+    if (!this.#standing.hasJoinedNow || !this.#talk.isConnected) return;
     try {
       await this.leave();
     } catch (error) {
@@ -277,7 +237,7 @@ export class Agent {
       }
       // Loading the WebSocket client keeps the thread busy; peers that are known already come first.
       const isLive = this.#data.device !== undefined;
-      this.#after(isLive ? LINE_AFTER_LIVE_MS : 0, () => this.#line.start());
+      this.#after(isLive ? LINE_AFTER_LIVE_MS : 0, () => this.#talk.start());
       await this.#live.promise;
     } catch (error) {
       await this.#undoJoin();
@@ -288,7 +248,7 @@ export class Agent {
   }
 
   async #close(): Promise<void> {
-    this.#line.close();
+    this.#talk.close();
     this.#socket?.close();
     const unreached = this.#reach.close();
     await this.#data.close();
@@ -309,21 +269,21 @@ export class Agent {
       psks,
       timestamps: this.#timestamps,
       carriers: { ssh: this.#ssh?.transport, relay: this.#relay.transport },
-      onWant: (nodeId) => this.#sayWanted(nodeId),
+      onWant: (nodeId) => this.#talk.sayWanted(nodeId),
     });
     this.#rememberPort();
     this.#book.handOver();
     this.#reach.start();
-    this.#socket = new ControlSocketServer(this.#folder.path, AGENT_SOCKET, {
+    const methods = agentMethods({
       status: () => this.status(),
-      peers: () => this.status().peers,
-      ping: ({ peer, timeoutMs }) => this.ping(String(peer), pingTimeoutOf(timeoutMs)),
-      "ssh-changed": () => {
+      ping: (peer, timeoutMs) => this.ping(peer, timeoutMs),
+      sshChanged: () => {
         this.#ssh?.refreshEndpoint();
-        this.#saySshReach();
+        this.#talk.saySshReach();
       },
-      leave: () => this.leave().then(() => ({ left: true })),
+      leave: () => this.leave(),
     });
+    this.#socket = new ControlSocketServer(this.#folder.path, AGENT_SOCKET, methods);
     log.info("Node is up", {
       name,
       interface: this.#data.interfaceName,
@@ -335,123 +295,24 @@ export class Agent {
     this.#live.resolve();
   }
 
-  #makeLine(): CoordinatorLine {
-    const { coordinatorUrl: url, coordinatorKey, meshId } = this.#plan;
-    const dial = this.#options.inCoordinator?.dial;
-    return new CoordinatorLine({
-      url,
-      tlsVerify: this.#options.tlsVerify ?? false,
-      coordinatorKey,
-      meshId,
-      staticKey: this.#identity.staticKey,
-      credential: () => this.#standing.credential,
+  #makeTalk(): CoordinatorTalk {
+    return new CoordinatorTalk({
+      options: this.#options,
       clock: this.#clock,
-      ...(dial === undefined ? {} : { dial }),
-      events: {
-        hello: () => this.#hello(),
-        authenticated: (unixSeconds) => this.#timestamps.raise(unixSeconds * 1000),
-        message: (message) => this.#take(message),
-        disconnected: (end) => this.#disconnected(end),
-      },
-    });
-  }
-
-  #hello(): Hello {
-    const { name } = this.#options;
-    const { lineage } = this.#roster;
-    const { isStranger } = this.#standing;
-    return {
-      kind: "hello",
-      software: SOFTWARE,
-      os: Deno.build.os,
-      ...(name === undefined && !isStranger ? {} : { name: name ?? Deno.hostname() }),
-      nameIsExplicit: name !== undefined,
-      ...this.#standing.introduction,
-      rosterVersion: this.#roster.version,
-      ...(lineage === undefined ? {} : { rosterLineage: lineage }),
-      endpoints: this.#reach.endpoints,
-    };
-  }
-
-  #take(message: ServerMessage): void {
-    switch (message.kind) {
-      case "welcome":
-        return this.#welcomed(message);
-      case "psks":
-        return this.#takePsks(message);
-      case "roster":
-        return this.#book.applyRoster(message);
-      case "presence":
-        return this.#book.applyPresence(message);
-      case "discovery-key":
-        return this.#reach.setCredential(message.discovery);
-      case "relay-ticket":
-        return this.#relay.transport.takeTicket(message.ticket);
-      case "peer-wants": {
-        const { nodeId, endpoints } = message;
-        this.#book.applyPresence({
-          kind: "presence",
-          full: false,
-          online: [{ nodeId, endpoints }],
-          offline: [],
-        });
-        return this.#data.device?.peerWants(nodeId);
-      }
-    }
-  }
-
-  #welcomed(welcome: Welcome): void {
-    const before = this.#data.device === undefined ? undefined : this.#standing.welcome;
-    this.#lastFailure = undefined;
-    this.#timestamps.raise(welcome.unixMs);
-    try {
-      this.#standing.takeWelcome(welcome);
-    } catch (error) {
-      return this.#fail(error);
-    }
-    log.info("Connected to the coordinator", {
-      url: this.#plan.coordinatorUrl,
-      name: welcome.name,
-    });
-    if (before !== undefined && placeOf(before) !== placeOf(welcome)) {
-      const why = "the coordinator gave this node other addresses";
-      return this.#fail(new AgentError("failed", `Cannot go on: ${why}; start it again`));
-    }
-    this.#data.setMesh(welcome.mesh);
-    this.#reach.welcomed(welcome);
-    this.#saySshReach();
-    this.#relay.welcomed();
-  }
-
-  #takePsks(psks: Psks): void {
-    const isKept = this.#roster.setPsks(psks);
-    if (this.#data.device !== undefined) {
-      this.#data.setPsks(psks);
-    } else {
-      try {
-        this.#goLive(psks);
-      } catch (error) {
-        return this.#fail(error);
-      }
-    }
-    const epoch = psks.next?.epoch ?? psks.current.epoch;
-    if (isKept) this.#line.send({ kind: "psk-ack", epoch });
-  }
-
-  #disconnected(end: LineEnd): void {
-    this.#book.forgetPresence();
-    if (end.hasLeft) return this.#left?.resolve();
-    const { failure, refusal, retryMs } = end;
-    if (this.#standing.takeRefusal(refusal)) return this.#line.retryNow();
-    if (this.#standing.isStranger && this.#data.device === undefined) {
-      return this.#live.reject(failure);
-    }
-    if (this.#lastFailure === failure.message) return;
-    this.#lastFailure = failure.message;
-    const say = failure.fault === "refused" ? log.error : log.warning;
-    say.call(log, "Line to the coordinator is down", {
-      reason: failure.message,
-      delayMs: Math.round(retryMs),
+      plan: this.#plan,
+      identity: this.#identity,
+      standing: this.#standing,
+      timestamps: this.#timestamps,
+      roster: this.#roster,
+      book: this.#book,
+      data: this.#data,
+      reach: this.#reach,
+      relay: this.#relay,
+      ssh: () => this.#ssh,
+    }, {
+      goLive: (psks) => this.#goLive(psks),
+      refused: (failure) => this.#live.reject(failure),
+      failed: (error) => this.#fail(error),
     });
   }
 
@@ -466,7 +327,7 @@ export class Agent {
       url: this.#plan.coordinatorUrl,
       tlsVerify: this.#options.tlsVerify ?? false,
       clock: this.#clock,
-      askTicket: () => this.#line.send({ kind: "relay-ticket" }),
+      askTicket: () => this.#talk.askTicket(),
       peers: () => this.#roster.nodes,
       opened: (nodeId, path) => this.#data.device?.pathFound(nodeId, path),
       closed: (nodeId, path) => this.#data.device?.pathLost(nodeId, path),
@@ -486,29 +347,17 @@ export class Agent {
     });
   }
 
-  #sayWanted(peer: string): void {
-    if (this.#book.isPresent(peer) && this.#wants.take(peer, this.#clock.now())) {
-      this.#line.send({ kind: "connect", peer });
-    }
-  }
-
-  /** Tells the coordinator how this node is reached by SSH; it knows whether that is news. */
-  #saySshReach(): void {
-    const reach = this.#ssh?.reach(this.#reach.hints);
-    if (reach !== undefined) this.#line.send({ kind: "ssh", ...reach });
-  }
-
   #moved(hasLostAddress: boolean): void {
     // A coordinator's own member reaches it without a network.
     const isElsewhere = hasLostAddress && this.#options.inCoordinator === undefined;
     this.#data.device?.renewSessions();
     this.#ssh?.transport.retryNow();
     this.#relay.transport.networkChanged(isElsewhere);
-    this.#line.networkChanged(isElsewhere);
+    this.#talk.networkChanged(isElsewhere);
   }
 
   #notes(): string[] {
-    const failure = this.#line.failure;
+    const failure = this.#talk.failure;
     return [
       ...this.#familyNotes(),
       ...this.#reach.notes,
@@ -536,20 +385,4 @@ export class Agent {
       log.error("UDP port not saved", { reason: reasonOf(error) });
     }
   }
-}
-
-function placeOf({ addresses, mesh }: Welcome): string {
-  return [addresses.ipv4, addresses.ipv6, mesh.ipv4Range, mesh.ipv6Range, mesh.binding].join();
-}
-
-function pingTimeoutOf(value: unknown): number {
-  const isGood = typeof value === "number" && value > 0 && value <= MAX_PING_TIMEOUT_MS;
-  return isGood ? value : DEFAULT_PING_TIMEOUT_MS;
-}
-
-function cannotLeave(): AgentError {
-  return new AgentError(
-    "unreachable",
-    "Cannot leave the mesh: the coordinator cannot be told; try again when it can be reached",
-  );
 }

@@ -1,0 +1,75 @@
+/**
+ * What the control socket of a running node answers.
+ *
+ * @module
+ */
+
+import { DeviceError } from "../mesh/device_options.ts";
+import type { ControlMethod } from "./control_socket.ts";
+import type { DataSide } from "./data_side.ts";
+import { AgentError } from "./errors.ts";
+import type { PeerBook } from "./peer_book.ts";
+import type { AgentStatus } from "./status.ts";
+
+const DEFAULT_PING_TIMEOUT_MS = 5_000;
+const MAX_PING_TIMEOUT_MS = 60_000;
+
+/** What the methods ask and tell. */
+export interface AgentMethodParts {
+  readonly status: () => AgentStatus;
+  /** See {@linkcode pingPeer}. */
+  readonly ping: (peer: string, timeoutMs: number) => Promise<unknown>;
+  /** The system's SSH server serves this node, or does no more. */
+  readonly sshChanged: () => void;
+  readonly leave: () => Promise<void>;
+}
+
+/** Makes the methods of `agent.sock`, by name. */
+export function agentMethods(parts: AgentMethodParts): Readonly<Record<string, ControlMethod>> {
+  return {
+    status: () => parts.status(),
+    peers: () => parts.status().peers,
+    ping: ({ peer, timeoutMs }) => parts.ping(String(peer), pingTimeoutOf(timeoutMs)),
+    "ssh-changed": () => parts.sshChanged(),
+    leave: () => parts.leave().then(() => ({ left: true })),
+  };
+}
+
+/** The peer, who it is and how it was reached. */
+export interface PingAnswer {
+  readonly name: string;
+  readonly nodeId: string;
+  readonly rttMs: number;
+  readonly path: { readonly kind: string };
+}
+
+/**
+ * Asks a peer through its sealed session.
+ *
+ * @param parts A live node's.
+ * @param peer Name, mesh address or node id.
+ * @param timeoutMs How long to wait for the answer.
+ * @throws {AgentError} `unreachable` if none came, `failed` if there is no such peer.
+ */
+export async function pingPeer(
+  parts: { readonly book: PeerBook; readonly data: DataSide },
+  peer: string,
+  timeoutMs: number,
+): Promise<PingAnswer> {
+  const node = parts.book.find(peer);
+  const device = parts.data.device!;
+  try {
+    const rttMs = await device.ping(node.nodeId, { timeoutMs });
+    const path = device.peerStatus(node.nodeId)?.path ?? { kind: "none" };
+    return { name: node.name, nodeId: node.nodeId, rttMs, path };
+  } catch (error) {
+    if (!(error instanceof DeviceError)) throw error;
+    const fault = error.fault === "no-answer" ? "unreachable" : "failed";
+    throw new AgentError(fault, `Cannot ping "${node.name}": ${error.fault}`, { cause: error });
+  }
+}
+
+function pingTimeoutOf(value: unknown): number {
+  const isGood = typeof value === "number" && value > 0 && value <= MAX_PING_TIMEOUT_MS;
+  return isGood ? value : DEFAULT_PING_TIMEOUT_MS;
+}
