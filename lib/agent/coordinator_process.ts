@@ -28,6 +28,7 @@ import { formatIpAddress, isLoopback, isUnspecified, parseIpAddress } from "../n
 import { type IpPrefix, parseIpPrefix } from "../net/ip_prefix.ts";
 import { Agent } from "./agent.ts";
 import { ControlSocketServer } from "./control_socket.ts";
+import { adminMethods } from "./coordinator_admin.ts";
 import type { DataPlaneWish } from "./data_plane_choice.ts";
 import { AgentError } from "./errors.ts";
 import { refuseOverlap, toAgentError } from "./interface.ts";
@@ -199,8 +200,7 @@ export class CoordinatorProcess {
 
   #methods() {
     return {
-      "status": () => this.#coordinator.status(),
-      "peers": () => this.#coordinator.peers(),
+      ...adminMethods({ coordinator: this.#coordinator, ownNodeId: this.member?.status().nodeId }),
       "token-show": () => this.invitation(),
       "token-rotate": () => {
         this.#coordinator.rotateToken();

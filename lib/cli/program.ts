@@ -15,6 +15,7 @@ import { defineJoin } from "./join.ts";
 import { defineKeys } from "./keys.ts";
 import { defineLeave } from "./leave.ts";
 import { print, printError } from "./output.ts";
+import { definePeer } from "./peer.ts";
 import { definePeers } from "./peers.ts";
 import { definePing } from "./ping.ts";
 import { defineSshEndpoint } from "./ssh_endpoint.ts";
@@ -65,6 +66,7 @@ export function buildProgram(): Command {
   defineInit(program.command("init"));
   defineStatus(program.command("status"));
   definePeers(program.command("peers"));
+  definePeer(program.command("peer"));
   definePing(program.command("ping"));
   defineToken(program.command("token"));
   defineLeave(program.command("leave"));

@@ -324,6 +324,12 @@ export class Coordinator {
     });
   }
 
+  /** Whether a node of this name was a member, and none is now. */
+  isRemoved(name: string): boolean {
+    const named = [...this.#parts.registry.all()].filter((node) => node.name === name);
+    return named.length > 0 && named.every(({ state }) => state === "removed");
+  }
+
   /**
    * Writes a backup, 0600, while everything goes on.
    *
