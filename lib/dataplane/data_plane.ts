@@ -52,6 +52,8 @@ export interface DataPlane {
   readonly aead: string;
   /** Opens what arrives for this keypair from here on. */
   install(keypair: Keypair): void;
+  /** Takes the first datagram of an unconfirmed keypair by all of its `unconfirmedPaths` of now. */
+  widen(keypair: Keypair): void;
   /** Sends to its peer with this keypair from here on; what waited for it goes out. */
   use(keypair: Keypair): void;
   /** Neither seals nor opens with this keypair from the moment this returns; wipes its keys. */

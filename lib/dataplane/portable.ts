@@ -130,6 +130,9 @@ export class PortablePlane implements DataPlane {
     this.#entries.set(keypair.localIndex, { peer, keys });
   }
 
+  /** The keypair that is asked at each datagram is the session layer's own. */
+  widen(): void {}
+
   use(keypair: Keypair): void {
     const entry = this.#entryOf(keypair);
     if (entry === undefined) return;

@@ -315,6 +315,8 @@ export class Device {
         return this.#reply(action.datagram, action.path);
       case "install":
         return this.#install(action.keypair);
+      case "widen":
+        return this.#plane.widen(action.keypair);
       case "use":
         return this.#use(action.keypair);
       case "retire":

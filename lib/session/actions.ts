@@ -28,6 +28,8 @@ export type Action =
   | { readonly kind: "reply"; readonly datagram: Uint8Array; readonly path: Path }
   /** Open what arrives for this keypair from here on. */
   | { readonly kind: "install"; readonly keypair: Keypair }
+  /** The initiation came by one more path: this unconfirmed keypair may be confirmed by it, too. */
+  | { readonly kind: "widen"; readonly keypair: Keypair }
   /** Send with this keypair from here on: it is current. Queued packets go out first. */
   | { readonly kind: "use"; readonly keypair: Keypair }
   /** Neither seal nor open with this keypair any more, and wipe its keys. */

@@ -360,8 +360,10 @@ export class Sessions {
         if (reason !== undefined) return dropped(reason);
         const { keypair, paths, response: datagram, peer } = answer;
         // "after confirmation they no longer change the binding"
-        if (!keypair.isConfirmed) keypair.unconfirmedPaths = [...paths];
-        return [{ kind: "send", peer, datagram, path }];
+        const send: Action = { kind: "send", peer, datagram, path };
+        if (keypair.isConfirmed || paths.length === keypair.unconfirmedPaths.length) return [send];
+        keypair.unconfirmedPaths = [...paths];
+        return [{ kind: "widen", keypair }, send];
       }
     }
     // 3. Budget of handshakes. 4. Limit per source; Tunnel.answer() keeps one unconfirmed keypair.

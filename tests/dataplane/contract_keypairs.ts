@@ -23,6 +23,7 @@ import {
 /** The cases, by title. */
 export const KEYPAIRS: readonly Case[] = [
   ["confirms by the first datagram that opens, on the paths of the initiation only", confirms],
+  ["widen() lets one more path confirm, until one has", widens],
   ["delivers nothing on a keypair that the session layer does not confirm", obeysRefusal],
   ["neither seals nor opens with an old keypair or past its messages (T25, T26)", obeysLimits],
   ["retire() ends a keypair at once, and wipes it", retires],
@@ -47,6 +48,18 @@ async function confirms(scene: Scene): Promise<void> {
   scene.plane.use(far.keypair);
   const [left] = await scene.depart(packetOut(4, PEER));
   strictEqual(left?.path.remote, second.remote);
+}
+
+async function widens(scene: Scene): Promise<void> {
+  const [first, second] = scene.bench.paths;
+  const far = scene.unconfirmed([second]);
+  deepStrictEqual(await scene.arrive(far.seal(packetIn(4)), first), []);
+  far.keypair.unconfirmedPaths = [second, first];
+  scene.plane.widen(far.keypair);
+  strictEqual((await scene.arrive(far.seal(packetIn(4)), first)).length, 1);
+  deepStrictEqual(scene.told, [`confirmed aa ${first.remote}`]);
+  scene.plane.widen(far.keypair);
+  deepStrictEqual(await scene.arrive(far.seal(packetIn(4)), second), [], "it is bound by now");
 }
 
 async function obeysRefusal(scene: Scene): Promise<void> {

@@ -37,7 +37,7 @@ for (const plane of PLANES) {
     await mesh.settled();
     const startedAt = performance.now();
     const { addresses } = await a!.peer("b");
-    await a!.host.must(["ping", "-n", "-c", "1", "-W", "5", addresses.ipv4]);
+    await pings(a!.host, addresses.ipv4, 20_000);
     figure(`first ping over the relay, ${plane}`, performance.now() - startedAt, "ms");
     for (const [from, to] of [[a!, "b"], [b!, "a"], [a!, "hub"]] as const) {
       const { ipv4, ipv6 } = (await from.peer(to)).addresses;

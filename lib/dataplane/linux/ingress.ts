@@ -32,7 +32,7 @@ import { PARTIAL_CHECKSUM_BIT } from "../../wire/inner_control.ts";
 import { Coalescing, type WritePackets } from "./coalescing.ts";
 import { IngressPeer } from "./ingress_peer.ts";
 import { CONTROL_AT, CONTROL_SIZE, MessageHeader, NAME_SIZE } from "./message_header.ts";
-import type { IngressCommand, WorkerReport, WorkerSetup } from "./messages.ts";
+import type { IngressCommand, SendPath, WorkerReport, WorkerSetup } from "./messages.ts";
 import {
   isSamePath,
   newPathWords,
@@ -147,6 +147,8 @@ export class Ingress {
         return;
       case "install":
         return this.#install(command);
+      case "widen":
+        return this.#widen(command.localIndex, command.paths);
       case "confirm":
       case "arrived":
         if (this.#isInBatch) this.#later.push(command);
@@ -293,7 +295,7 @@ export class Ingress {
       !keys.shared.isLive || this.#now - keys.createdAt >= limits.rejectAfterMs ||
       counter >= limits.rejectAfterMessages
     ) return this.#drop("expired-keypair");
-    if (!this.#mayCome(keys)) return this.#stray(keys, counter);
+    if (!this.#mayCome(keys) && !this.#mayComeMeanwhile(keys)) return this.#stray(keys, counter);
     if (!keys.window.mayAccept(counter)) return this.#drop("replayed");
     const body = at + DATA_HEADER_LENGTH;
     if (!keys.opener.open(low, high, this.#memory, at, body, size)) return this.#drop("bad-tag");
@@ -310,10 +312,21 @@ export class Ingress {
    * installed its keypair; once per batch it looks again.
    */
   #installedMeanwhile(index: number): ReceiveKeys | undefined {
-    if (this.#hasLookedForCommands) return undefined;
+    this.#lookOnce();
+    return this.#keys.get(index);
+  }
+
+  /** Likewise for the path by which it may be confirmed. */
+  #mayComeMeanwhile(keys: ReceiveKeys): boolean {
+    if (keys.isConfirmed) return false;
+    this.#lookOnce();
+    return this.#mayCome(keys);
+  }
+
+  #lookOnce(): void {
+    if (this.#hasLookedForCommands) return;
     this.#hasLookedForCommands = true;
     this.#lookForCommands();
-    return this.#keys.get(index);
   }
 
   /**
@@ -425,6 +438,11 @@ export class Ingress {
       this.#keys.set(keypair.localIndex, keys);
     }
     receiveKey.fill(0);
+  }
+
+  #widen(localIndex: number, paths: readonly SendPath[]): void {
+    const keys = this.#keys.get(localIndex);
+    if (keys !== undefined && !keys.isConfirmed) keys.paths = paths.map(pathWordsOf);
   }
 
   #confirm(command: IngressCommand & { kind: "confirm" }): void {

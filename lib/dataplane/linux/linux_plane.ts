@@ -203,6 +203,12 @@ export class LinuxPlane implements DataPlane {
     });
   }
 
+  widen(keypair: Keypair): void {
+    if (this.#find(keypair) === undefined || keypair.isConfirmed) return;
+    const paths = keypair.unconfirmedPaths.map((path) => this.#sendPathOf(path));
+    this.#ingress.tell({ kind: "widen", localIndex: keypair.localIndex, paths });
+  }
+
   use(keypair: Keypair): void {
     const installed = this.#find(keypair);
     if (installed === undefined) return;

@@ -92,6 +92,12 @@ export type IngressCommand =
     /** The bound path, or those that may confirm. */
     readonly paths: readonly SendPath[];
   }
+  /** All paths that may confirm, of a keypair that is not confirmed. */
+  | {
+    readonly kind: "widen";
+    readonly localIndex: number;
+    readonly paths: readonly SendPath[];
+  }
   /** Answer to `confirmed`: deliver what waited, or nothing of it. */
   | {
     readonly kind: "confirm";
