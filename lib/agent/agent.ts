@@ -352,8 +352,9 @@ export class Agent {
     const isElsewhere = hasLostAddress && this.#options.inCoordinator === undefined;
     this.#data.device?.renewSessions();
     this.#ssh?.transport.retryNow();
-    this.#relay.transport.networkChanged(isElsewhere);
+    // The line first: the relay's ticket comes by the one that is opened now.
     this.#talk.networkChanged(isElsewhere);
+    this.#relay.transport.networkChanged(isElsewhere);
   }
 
   #notes(): string[] {

@@ -132,9 +132,12 @@ export class RelayTransport {
     this.connect();
   }
 
-  /** The coordinator can be asked again, or the network changed: what waits tries at once. */
+  /**
+   * The coordinator can be asked again, or the network changed: what waits tries at once. So does
+   * who asked for a ticket by a line that is gone: it will not come.
+   */
   retryNow(): void {
-    if (this.#state !== "waiting") return;
+    if (this.#state !== "waiting" && this.#state !== "asking") return;
     this.#waitMs = FIRST_WAIT_MS;
     this.#ask();
   }

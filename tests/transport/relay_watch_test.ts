@@ -154,3 +154,16 @@ Deno.test("RelayTransport asks again when no ticket comes", () => {
   bench.transport.close();
   strictEqual(bench.clock.pending, 0);
 });
+
+Deno.test("RelayTransport asks again by a new line for the ticket that an old one did not bring", async () => {
+  const bench = new Bench();
+  bench.transport.connect();
+  deepStrictEqual(bench.take(), ["ask"]);
+  bench.transport.retryNow();
+  deepStrictEqual(bench.take(), ["ask"], "the line is another one");
+  await bench.open();
+  deepStrictEqual(bench.take(), ["opened"]);
+  bench.transport.retryNow();
+  bench.clock.advance(15_000);
+  deepStrictEqual(bench.take(), [], "it stands");
+});
