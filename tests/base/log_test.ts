@@ -68,7 +68,7 @@ Deno.test("logOf() writes a value so that it stays one value", () => {
   }
 });
 
-Deno.test("logOf() leaves out undefined fields and withholds what is no plain value", () => {
+Deno.test("logOf() leaves out undefined fields and withholds what is no plain value (T36)", () => {
   const smuggled = { peer: undefined, reason: new Uint8Array([1, 2, 3]) } as unknown as LogFields;
   const [line] = linesOf("info", () => logOf("test").info("Tried", smuggled));
   ok(line!.endsWith(" Tried reason=(withheld)\n"), line);

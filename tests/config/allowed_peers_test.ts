@@ -104,7 +104,7 @@ const WRONG: [from: string, to: string, place: string, says: RegExp, why: string
   ["interface: tm0", "masquerade: 1", "5:13", /masquerade is true or false/, "a number"],
 ];
 
-Deno.test("parseAllowedPeers() names the place and the fault, and both peers with their lines", () => {
+Deno.test("T18: parseAllowedPeers() names the place and the fault, and both peers with their lines", () => {
   for (const [from, to, place, says, why] of WRONG) {
     const text = RIGHT.replace(from, to);
     ok(text !== RIGHT, `${why}: ${from} is there`);
@@ -127,7 +127,7 @@ Deno.test("parseAllowedPeers() takes all traffic only to one peer that is dialle
   throws(() => parseAllowedPeers(undialled, "a"), /"laptop" gets all traffic but has no endpoint/);
 });
 
-Deno.test("parseAllowedPeers() finds an overlap wherever two prefixes stand", () => {
+Deno.test("T18: parseAllowedPeers() finds an overlap wherever two prefixes stand", () => {
   const prefix = fc.tuple(fc.integer({ min: 0, max: 15 }), fc.integer({ min: 26, max: 32 }))
     .map(([n, length]) => parseIpPrefix(`10.1.0.${n * 4}/${length}`, { hostBits: "mask" }));
   const lists = fc.array(fc.array(prefix, { minLength: 1, maxLength: 3 }), {

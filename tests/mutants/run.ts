@@ -18,25 +18,18 @@
  * @module
  */
 
-const folder = new URL("./", import.meta.url);
+import { loadMutants, type Mutant } from "./mutant.ts";
+
 const root = new URL("../../", import.meta.url);
 /** What tests may need of the tree. */
 const COPIED = ["deno.json", "deno.lock", "mod.ts", "main.ts", "lib", "ffi", "tests", "docs"];
 /** A mutant may loop; that is noticed, too. */
 const TIMEOUT_MS = 180_000;
 
-interface Mutant {
-  readonly name: string;
-  readonly patch: string;
-  readonly why: string;
-  /** Arguments of `deno test`. */
-  readonly run: readonly string[];
-}
-
 /** What became of a mutant. `broken`: it says nothing, because the patch or its tests are wrong. */
 type Fate = "caught" | "survived" | "broken";
 
-const mutants = await load(Deno.args);
+const mutants = await loadMutants(Deno.args);
 if (mutants.length === 0) {
   say("No such mutant");
   Deno.exit(2);
@@ -48,11 +41,15 @@ try {
   const sound = new Map<string, boolean>();
   const width = Math.max(...mutants.map(({ name }) => name.length));
   for (const mutant of mutants) {
-    const key = mutant.run.join(" ");
-    if (!sound.has(key)) sound.set(key, (await test(mutant.run)).isGreen);
+    const run = argumentsOf(mutant);
+    const key = run.join(" ");
+    if (!sound.has(key)) {
+      const { isGreen, output } = await test(run);
+      sound.set(key, isGreen && / [1-9]\d* passed/.test(output));
+    }
     const [fate, note] = sound.get(key)!
       ? await judge(mutant)
-      : ["broken", "its tests fail without it"] as const;
+      : ["broken", "its tests fail without it, or there are none"] as const;
     counts[fate]++;
     say(`${mutant.name.padEnd(width)}  ${fate.padEnd(8)}  ${mutant.why}; ${note}`);
   }
@@ -62,34 +59,18 @@ try {
 say(`${counts.caught} caught, ${counts.survived} survived, ${counts.broken} broken`);
 Deno.exit(counts.survived + counts.broken > 0 ? 1 : 0);
 
-async function load(names: readonly string[]): Promise<Mutant[]> {
-  const found: Mutant[] = [];
-  for await (const entry of Deno.readDir(folder)) {
-    if (!entry.name.endsWith(".patch")) continue;
-    const name = entry.name.replace(/\.patch$/, "");
-    if (names.length > 0 && !names.some((start) => name.startsWith(start))) continue;
-    const patch = await Deno.readTextFile(new URL(entry.name, folder));
-    const head = patch.slice(0, patch.indexOf("\n--- "));
-    const values = (field: string) =>
-      [...head.matchAll(new RegExp(`^${field}: (.+)$`, "gm"))].map(([, value]) => value!);
-    const [why, tests] = [values("why")[0], values("test")];
-    if (why === undefined || tests.length === 0) {
-      throw new SyntaxError(`Cannot read ${entry.name}: it needs "why:" and "test:" lines`);
-    }
-    const flags = values("flags").flatMap((line) => line.split(" "));
-    const filter = values("filter").flatMap((text) => ["--filter", text]);
-    found.push({ name, patch: entry.name, why, run: [...flags, ...filter, ...tests] });
-  }
-  return found.sort((a, b) => a.name < b.name ? -1 : 1);
+/** What `deno test` is told. */
+function argumentsOf({ flags, filter, tests }: Mutant): string[] {
+  return [...flags, ...(filter === undefined ? [] : ["--filter", filter]), ...tests];
 }
 
-async function judge({ patch, run }: Mutant): Promise<[Fate, string]> {
-  const file = path(new URL(patch, folder));
+async function judge(mutant: Mutant): Promise<[Fate, string]> {
+  const file = path(mutant.file);
   const apply = (...flags: string[]) => execute("git", ["apply", ...flags, file], copy);
   if (!(await apply()).isGreen) return ["broken", "the patch does not apply"];
   try {
-    const { isGreen, output } = await test(run);
-    if (isGreen) return ["survived", `passes ${run.at(-1)}`];
+    const { isGreen, output } = await test(argumentsOf(mutant));
+    if (isGreen) return ["survived", `passes ${mutant.tests.join(", ")}`];
     const failed = / (\d+) failed/.exec(output)?.[1];
     if (output === "timeout") return ["caught", "never ends"];
     return failed === undefined ? ["broken", "does not run"] : ["caught", `${failed} failed`];
