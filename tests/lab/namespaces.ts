@@ -92,9 +92,12 @@ export class Lab implements AsyncDisposable {
    * Adds a host to the bridge.
    *
    * @param name A short word, unique in the lab.
-   * @param options `ipv6: false` makes a host without IPv6.
+   * @param options `ipv6: false` makes a host without IPv6, `ipv4: false` one without IPv4.
    */
-  async addHost(name: string, options: { readonly ipv6?: boolean } = {}): Promise<Host> {
+  async addHost(
+    name: string,
+    options: { readonly ipv4?: boolean; readonly ipv6?: boolean } = {},
+  ): Promise<Host> {
     const namespace = `${this.#prefix}-${name}`;
     const number = this.#hosts.size + 1;
     const host = new Host(
@@ -119,7 +122,9 @@ export class Lab implements AsyncDisposable {
     ]);
     await must(["ip", "-n", this.#bridge, "link", "set", port, "master", "br0", "up"]);
     await host.must(["ip", "link", "set", "lo", "up"]);
-    await host.must(["ip", "address", "add", `${host.ipv4}/24`, "dev", "eth0"]);
+    if (options.ipv4 ?? true) {
+      await host.must(["ip", "address", "add", `${host.ipv4}/24`, "dev", "eth0"]);
+    }
     if (hasIpv6) {
       await host.must(["ip", "address", "add", `${host.ipv6}/64`, "dev", "eth0", "nodad"]);
     }
