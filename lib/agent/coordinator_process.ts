@@ -189,8 +189,12 @@ export class CoordinatorProcess {
   /** The token, and the command that joins another machine by it. A secret. */
   invitation(): { token: string; joinCommand: string } {
     const token = this.#coordinator.token();
+    return { token, joinCommand: this.#joinCommandOf(token) };
+  }
+
+  #joinCommandOf(token: string): string {
     const url = urlOf(reachableHost(this.listening), portOf(this.#coordinator), this.#isTls);
-    return { token, joinCommand: `sudo ./tunnelmesh join --coordinator ${url} --token ${token}` };
+    return `sudo ./tunnelmesh join --coordinator ${url} --token ${token}`;
   }
 
   /** Stops in reverse order. Safe to call twice. */
@@ -200,12 +204,11 @@ export class CoordinatorProcess {
 
   #methods() {
     return {
-      ...adminMethods({ coordinator: this.#coordinator, ownNodeId: this.member?.status().nodeId }),
-      "token-show": () => this.invitation(),
-      "token-rotate": () => {
-        this.#coordinator.rotateToken();
-        return this.invitation();
-      },
+      ...adminMethods({
+        coordinator: this.#coordinator,
+        ownNodeId: this.member?.status().nodeId,
+        joinCommandOf: (token) => this.#joinCommandOf(token),
+      }),
       "backup": ({ file }: Record<string, unknown>) => {
         if (typeof file !== "string" || !file.startsWith("/")) {
           throw new AgentError("usage", "Cannot back up: the file must be an absolute path");

@@ -80,3 +80,24 @@ export function parseSeconds(text: string): number {
   if (value >= 0.01 && value <= 3600) return value;
   throw new InvalidArgumentError("it is a number of seconds from 0.01 to 3600");
 }
+
+/** Letter => milliseconds of that unit. */
+const UNIT_MS: Readonly<Record<string, number>> = {
+  s: 1_000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
+
+/**
+ * Reads a length of time, such as `90s`, `15m`, `1h` or `7d`.
+ *
+ * @returns Milliseconds.
+ * @throws {InvalidArgumentError} If it is none between a second and a year.
+ */
+export function parseDuration(text: string): number {
+  const [, digits, unit] = /^(\d{1,8})([smhd])$/.exec(text) ?? [];
+  const value = Number(digits) * (UNIT_MS[unit ?? ""] ?? NaN);
+  if (value >= UNIT_MS.s! && value <= 366 * UNIT_MS.d!) return value;
+  throw new InvalidArgumentError("it is a time such as 90s, 15m, 1h or 7d, at most a year");
+}

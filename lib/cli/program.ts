@@ -18,6 +18,7 @@ import { print, printError } from "./output.ts";
 import { definePeer } from "./peer.ts";
 import { definePeers } from "./peers.ts";
 import { definePing } from "./ping.ts";
+import { definePsk } from "./psk.ts";
 import { defineSshEndpoint } from "./ssh_endpoint.ts";
 import { defineStatus } from "./status.ts";
 import { defineToken } from "./token.ts";
@@ -69,6 +70,7 @@ export function buildProgram(): Command {
   definePeer(program.command("peer"));
   definePing(program.command("ping"));
   defineToken(program.command("token"));
+  definePsk(program.command("psk"));
   defineLeave(program.command("leave"));
   defineSshEndpoint(program.command("ssh-endpoint"));
   defineKeys(program.command("keys"));

@@ -7,117 +7,43 @@
  */
 
 import { toHex } from "../base/bytes.ts";
-import type { Clock } from "../base/clock.ts";
-import type { Log } from "../base/log.ts";
 import { verifyStatement } from "../crypto/sshsig.ts";
 import type { Endpoint } from "../net/endpoint.ts";
-import { formatIpPrefix, type IpPrefix } from "../net/ip_prefix.ts";
+import { formatIpPrefix } from "../net/ip_prefix.ts";
 import { formatToken } from "../token/token.ts";
-import type { EndpointHint, NodeAddresses } from "../wire/control_message.ts";
 import { RefusalError } from "../wire/refusal.ts";
 import { writeBackup } from "./backup.ts";
-import { ControlHub, type HubCounts } from "./control_hub.ts";
+import { ControlHub } from "./control_hub.ts";
 import type { ControlListener, ListenAddress } from "./control_listener.ts";
+import {
+  type CoordinatorOptions,
+  type CoordinatorPeer,
+  type CoordinatorStatus,
+  type CoordinatorToken,
+  DEFAULT_COORDINATOR_PORT,
+  type Invitation,
+  type PskStatus,
+} from "./coordinator_options.ts";
 import { DiscoveryResponder } from "./discovery_responder.ts";
 import { Ledger } from "./ledger.ts";
-import type { HttpListenerOptions } from "./listener.ts";
 import { WorkerListener } from "./listener_link.ts";
 import { type MeshIdentity, openMesh } from "./mesh_identity.ts";
 import { PskEpochs } from "./psk_epochs.ts";
-import type { RelayCounts } from "./relay_hub.ts";
-import type { RelayLimits } from "./relay_limits.ts";
-import { Registry, type StatementVerifier } from "./registry.ts";
+import { Registry } from "./registry.ts";
 import { CoordinatorSecret } from "./secrets.ts";
 import { STATE_FILES, StateFolder } from "./state_folder.ts";
 import type { NodeState, Store, TokenRow } from "./store.ts";
 import { SqliteStore } from "./store_sqlite.ts";
-import type { StrangerLimits } from "./stranger_limits.ts";
 import { makeCertificate, type TlsPair } from "./tls.ts";
 import { TokenBook } from "./token_book.ts";
 
-/** Port for HTTPS, and for UDP, unless chosen otherwise. */
-export const DEFAULT_COORDINATOR_PORT = 8443;
-
-/** How the listener is wrapped. */
-export type CoordinatorTls =
-  /** A certificate made on the first start and kept; `names` go into it. */
-  | { readonly kind: "self-signed"; readonly names: readonly string[] }
-  /** PEM texts. */
-  | ({ readonly kind: "given" } & TlsPair)
-  /** Plain HTTP, behind a proxy. */
-  | { readonly kind: "none" };
-
-/** What a coordinator starts with. */
-export interface CoordinatorOptions {
-  /** Path; made where it is missing. */
-  readonly stateFolder: string;
-  /** Where to listen; empty: at `port` of all addresses. */
-  readonly listen: readonly ListenAddress[];
-  /** @default {8443} */
-  readonly port?: number;
-  readonly tls: CoordinatorTls;
-  /** Range of the mesh's IPv4 addresses; fixed by the first start. @default {100.64.0.0/10} */
-  readonly ipv4Range?: IpPrefix;
-  /** UDP ports at which `answerDiscovery` is wired, told to agents. */
-  readonly udpPorts: readonly number[];
-  /** @default {"strict"} */
-  readonly binding?: "strict" | "roam";
-  /** Session limits that are lower than the defaults. @default {{}} */
-  readonly limits?: Readonly<Record<string, number>>;
-  /** Name and version of the program. */
-  readonly software: string;
-  readonly clock: Clock;
-  readonly log: Log;
-  /** Called once when it cannot go on; the process then ends with this error. */
-  readonly onFailed: (error: Error) => void;
-  /** @default {DEFAULT_STRANGER_LIMITS} */
-  readonly strangers?: Partial<StrangerLimits>;
-  /** @default {DEFAULT_RELAY_LIMITS} */
-  readonly relayLimits?: Partial<RelayLimits>;
-  /** Makes the listener. @default {one in a worker of its own} */
-  readonly makeListener?: (options: HttpListenerOptions) => ControlListener;
-  /** @default {verifyStatement of lib/crypto} */
-  readonly verifyStatement?: StatementVerifier;
-}
-
-/** A coordinator as seen from outside. */
-export interface CoordinatorStatus {
-  /** Mesh id, hex. */
-  readonly mesh: string;
-  readonly listening: readonly ListenAddress[];
-  readonly isTls: boolean;
-  readonly udpPorts: readonly number[];
-  readonly ipv4Range: string;
-  readonly ipv6Range: string;
-  /** No packet filter is in force. */
-  readonly policy: "allow-all";
-  readonly binding: "strict" | "roam";
-  readonly members: number;
-  readonly online: number;
-  readonly rosterVersion: number;
-  readonly pskEpoch: number;
-  readonly counts: Readonly<HubCounts>;
-  /** What the relay carries and loses; absent without one. */
-  readonly relay?: Readonly<RelayCounts>;
-}
-
-/** A node as the coordinator knows it. */
-export interface CoordinatorPeer {
-  readonly nodeId: string;
-  readonly name: string;
-  readonly addresses: NodeAddresses;
-  readonly state: NodeState;
-  readonly online: boolean;
-  /** Where its control connection comes from. */
-  readonly remote?: string;
-  readonly endpoints: readonly EndpointHint[];
-  readonly os?: string;
-  readonly software: string;
-  /** ISO 8601. */
-  readonly joinedAt: string;
-  /** ISO 8601. */
-  readonly seenAt: string;
-}
+export type {
+  CoordinatorOptions,
+  CoordinatorPeer,
+  CoordinatorStatus,
+  CoordinatorTls,
+} from "./coordinator_options.ts";
+export { DEFAULT_COORDINATOR_PORT };
 
 interface Parts {
   readonly options: CoordinatorOptions;
@@ -250,16 +176,55 @@ export class Coordinator {
    * Makes an invite for one node.
    *
    * @param forMs How long it is good.
-   * @throws {RefusalError} `storage-failure`.
+   * @param name Of that node, unless it asks for another.
+   * @throws {RefusalError} `bad-name`, `reserved-name`, `storage-failure`.
    */
-  createInvite(forMs: number): string {
+  createInvite(forMs: number, name?: string): Invitation {
     const now = this.#unixMs();
-    return this.#textOf(this.#parts.tokens.invite(now, now + forMs));
+    const invite = this.#parts.tokens.invite(now, now + forMs, name);
+    this.#parts.options.log.info("an invite was made", { index: invite.serial });
+    return { ...this.#listed(invite), token: this.#textOf(invite) };
   }
 
-  /** Announces the next mesh PSK; it comes into force once all connected members have it. */
-  rotatePsk(): void {
-    if (this.#parts.epochs.rotate(this.#unixMs())) this.#parts.hub.tellPsks();
+  /** Every token there is or was, oldest first, without what would admit anybody. */
+  listTokens(): CoordinatorToken[] {
+    return this.#parts.tokens.all().map((token) => this.#listed(token));
+  }
+
+  /**
+   * Makes an unused invite admit nobody.
+   *
+   * @throws {RefusalError} `storage-failure`.
+   * @throws {TypeError} for a token that is no unused invite.
+   */
+  revokeInvite(id: number): CoordinatorToken {
+    const revoked = this.#parts.tokens.revoke(id);
+    this.#parts.options.log.info("an invite was revoked", { index: id });
+    return this.#listed(revoked);
+  }
+
+  /** Epochs of the mesh PSK in force. */
+  pskStatus(): PskStatus {
+    const { previous, current, next } = this.#parts.epochs.psks();
+    return {
+      ...(previous === undefined ? {} : { previous: previous.epoch }),
+      current: current.epoch,
+      ...(next === undefined ? {} : { next: next.epoch }),
+    };
+  }
+
+  /**
+   * Announces the next mesh PSK; it comes into force once all connected members have it.
+   *
+   * @returns Whether it did; not while one is announced already.
+   * @throws {RefusalError} `storage-failure`.
+   */
+  rotatePsk(): boolean {
+    if (!this.#parts.epochs.rotate(this.#unixMs())) return false;
+    const version = this.#parts.epochs.pending;
+    this.#parts.options.log.info("the next mesh PSK is announced", { version });
+    this.#parts.hub.tellPsks();
+    return true;
   }
 
   /**
@@ -268,7 +233,12 @@ export class Coordinator {
    * @throws {RefusalError} `not-a-member`, `storage-failure`.
    */
   setState(nodeId: string, state: NodeState): void {
-    this.#parts.registry.setState(nodeId, state);
+    const { name } = this.#parts.registry.setState(nodeId, state);
+    this.#parts.options.log.info("the state of a member was set", {
+      peer: nodeId,
+      name,
+      status: state,
+    });
     if (state === "active") this.#parts.hub.rosterChanged();
     else this.#parts.hub.expel(nodeId, new RefusalError(state));
   }
@@ -318,8 +288,8 @@ export class Coordinator {
         endpoints: node.endpoints,
         ...(node.os === undefined ? {} : { os: node.os }),
         software: node.software,
-        joinedAt: new Date(node.joinedAt).toISOString(),
-        seenAt: new Date(node.seenAt).toISOString(),
+        joinedAt: isoOf(node.joinedAt),
+        seenAt: isoOf(node.seenAt),
       };
     });
   }
@@ -354,6 +324,22 @@ export class Coordinator {
     folder.close();
   }
 
+  #listed({ serial, kind, state, name, ...token }: TokenRow): CoordinatorToken {
+    const { expiresAt, spentBy } = token;
+    const isExpired = state === "active" && expiresAt !== undefined && this.#unixMs() >= expiresAt;
+    return {
+      id: serial,
+      kind,
+      state: isExpired ? "expired" : state,
+      ...(name === undefined ? {} : { name }),
+      createdAt: isoOf(token.createdAt),
+      ...(expiresAt === undefined ? {} : { expiresAt: isoOf(expiresAt) }),
+      ...(spentBy === undefined
+        ? {}
+        : { usedBy: { nodeId: spentBy, name: this.#parts.registry.node(spentBy)?.name ?? "" } }),
+    };
+  }
+
   #textOf(token: TokenRow): string {
     const { mesh, coordinatorKey, tokens } = this.#parts;
     const joinSecret = tokens.joinSecret(token);
@@ -363,6 +349,10 @@ export class Coordinator {
   #unixMs(): number {
     return Math.floor(this.#parts.options.clock.unixNow());
   }
+}
+
+function isoOf(unixMs: number): string {
+  return new Date(unixMs).toISOString();
 }
 
 async function tlsPair(

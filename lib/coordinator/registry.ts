@@ -112,13 +112,14 @@ export class Registry {
    * @throws {RefusalError} when it may not be; nothing has changed then.
    */
   join(request: JoinRequest): JoinResult {
-    const { staticKey, hello, unixMs } = request;
+    const { staticKey, unixMs } = request;
     const nodeId = nodeIdOf(staticKey);
     const token = this.#tokens.admitting(request.tokenId, nodeId, unixMs);
+    const hello = namedBy(token, request.hello);
     const known = this.node(nodeId);
     if (known?.state === "disabled") throw new RefusalError("disabled");
     const statement = this.#checked(staticKey, hello.statement);
-    const replaced = known === undefined ? this.#replacedBy(statement, request) : undefined;
+    const replaced = known === undefined ? this.#replacedBy(statement, hello, request) : undefined;
     const name = replaced?.name ?? this.#nameFor(nodeId, hello, known);
     const version = this.version + 1;
     const { host, nextHost, reclaimed } = this.#hostFor(known, replaced);
@@ -356,7 +357,11 @@ export class Registry {
   }
 
   /** The holder of the wished name, if it is the same machine before it was installed anew. */
-  #replacedBy(statement: Statement, { hello, isInUse }: JoinRequest): NodeRow | undefined {
+  #replacedBy(
+    statement: Statement,
+    hello: Hello,
+    { isInUse }: JoinRequest,
+  ): NodeRow | undefined {
     const wished = hello.name ?? "";
     const label = hello.nameIsExplicit ? wished.toLowerCase() : labelOf(wished);
     const holder = this.node(this.#byName.get(label) ?? "");
@@ -393,6 +398,13 @@ export class Registry {
     if (reclaimed === undefined) throw new RefusalError("roster-full");
     return { host: reclaimed.host, nextHost, reclaimed };
   }
+}
+
+/** What a node says, with the name of its invite in place of one that nobody chose. */
+function namedBy({ name }: TokenRow, hello: Hello): Hello {
+  return name === undefined || hello.nameIsExplicit
+    ? hello
+    : { ...hello, name, nameIsExplicit: true };
 }
 
 function sameStatement(statement: Statement, { statement: held }: NodeRow): boolean {

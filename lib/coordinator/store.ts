@@ -57,7 +57,9 @@ export interface TokenRow {
   readonly tokenId: Uint8Array;
   /** A mesh token admits any number of nodes, an invite one. */
   readonly kind: "mesh" | "invite";
-  readonly state: "active" | "rotated" | "spent";
+  readonly state: "active" | "rotated" | "spent" | "revoked";
+  /** Name of the node that an invite is for, unless that node asks for another. */
+  readonly name?: string | undefined;
   /** Unix milliseconds; invites only. */
   readonly expiresAt: number | undefined;
   /** Node id that spent the invite. */

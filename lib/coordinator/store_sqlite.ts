@@ -23,7 +23,7 @@ import {
 } from "./store.ts";
 
 /** Raised when the tables change; an older program then refuses the file. */
-const SCHEMA_VERSION = 2;
+const SCHEMA_VERSION = 3;
 
 const SCHEMA = `
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -34,7 +34,8 @@ CREATE TABLE tokens (
   state TEXT NOT NULL,
   expires_at INTEGER,
   spent_by TEXT,
-  created_at INTEGER NOT NULL
+  created_at INTEGER NOT NULL,
+  name TEXT
 ) STRICT;
 CREATE TABLE nodes (
   node_id TEXT PRIMARY KEY,
@@ -58,6 +59,12 @@ CREATE TABLE nodes (
 CREATE UNIQUE INDEX node_names ON nodes (name) WHERE state <> 'removed';
 CREATE UNIQUE INDEX node_hosts ON nodes (host) WHERE host <> 0;
 `;
+
+/** What makes version 2 of version 1, then 3 of 2, and so on. */
+const UPGRADES: readonly string[] = [
+  "ALTER TABLE nodes ADD COLUMN ssh TEXT",
+  "ALTER TABLE tokens ADD COLUMN name TEXT",
+];
 
 /** SQLite result codes, low byte (sqlite3.h) => what they mean to us. */
 const FAULTS: Readonly<Record<number, StoreFault>> = {
@@ -164,6 +171,7 @@ const TOKEN_COLUMNS = [
   "expires_at",
   "spent_by",
   "created_at",
+  "name",
 ];
 
 const NODE_COLUMNS = [
@@ -207,10 +215,10 @@ function open(path: string): DatabaseSync {
 function migrate(database: DatabaseSync): void {
   const version = Number(database.prepare("PRAGMA user_version").get()?.user_version);
   if (version === SCHEMA_VERSION) return;
-  if (version === 1) {
+  if (version > 0 && version < SCHEMA_VERSION) {
+    const steps = UPGRADES.slice(version - 1).join("; ");
     database.exec(
-      `BEGIN IMMEDIATE; ALTER TABLE nodes ADD COLUMN ssh TEXT;
-      PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`,
+      `BEGIN IMMEDIATE; ${steps}; PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`,
     );
     return;
   }
@@ -254,6 +262,7 @@ function tokenValues(token: TokenRow): SQLInputValue[] {
     token.expiresAt ?? null,
     token.spentBy ?? null,
     token.createdAt,
+    token.name ?? null,
   ];
 }
 
@@ -262,10 +271,11 @@ function tokenOf(row: Row): TokenRow {
     serial: numberIn(row, "serial"),
     tokenId: bytesIn(row, "token_id"),
     kind: wordIn(row, "kind", ["mesh", "invite"]),
-    state: wordIn(row, "state", ["active", "rotated", "spent"]),
+    state: wordIn(row, "state", ["active", "rotated", "spent", "revoked"]),
     expiresAt: row.expires_at === null ? undefined : numberIn(row, "expires_at"),
     spentBy: row.spent_by === null ? undefined : textIn(row, "spent_by"),
     createdAt: numberIn(row, "created_at"),
+    ...(row.name === null ? {} : { name: textIn(row, "name") }),
   };
 }
 

@@ -4,7 +4,7 @@
  *
  * ```
  * mesh token   active → rotated
- * invite       active → spent, or past its time
+ * invite       active → spent, revoked, or past its time
  * ```
  *
  * @module
@@ -14,6 +14,7 @@ import { equalBytes } from "../base/bytes.ts";
 import { tokenIdOf } from "../token/token.ts";
 import { RefusalError } from "../wire/refusal.ts";
 import type { Ledger } from "./ledger.ts";
+import { chooseName } from "./names.ts";
 import type { CoordinatorSecret } from "./secrets.ts";
 import type { TokenRow } from "./store.ts";
 
@@ -54,11 +55,50 @@ export class TokenBook {
     return token;
   }
 
-  /** Makes an invite, good for one node until `expiresAt` (unix milliseconds). */
-  invite(unixMs: number, expiresAt: number): TokenRow {
-    const token = this.#next("invite", unixMs, expiresAt);
+  /**
+   * Makes an invite, good for one node.
+   *
+   * @param expiresAt Until when, in unix milliseconds.
+   * @param name Of the node that it is for.
+   * @throws {RefusalError} `bad-name`, `reserved-name`, `storage-failure`.
+   */
+  invite(unixMs: number, expiresAt: number, name?: string): TokenRow {
+    const token: TokenRow = {
+      ...this.#next("invite", unixMs, expiresAt),
+      // Whether it is taken shows when it is used: it may be a machine that is installed anew.
+      ...(name === undefined
+        ? {}
+        : { name: chooseName({ wished: name, isExplicit: true, isTaken: () => false }) }),
+    };
     this.#ledger.commit({ tokens: [token] });
     return token;
+  }
+
+  /** Every token there is or was, oldest first. */
+  all(): TokenRow[] {
+    return [...this.#ledger.tokens.values()].sort((a, b) => a.serial - b.serial);
+  }
+
+  /** A token by its serial. */
+  get(serial: number): TokenRow | undefined {
+    return this.#ledger.tokens.get(serial);
+  }
+
+  /**
+   * Makes an invite that nobody has used admit nobody any more; a revoked one stays what it is.
+   *
+   * @throws {RefusalError} `storage-failure`.
+   * @throws {TypeError} for a token that is none, or was used: that is no longer up to the token.
+   */
+  revoke(serial: number): TokenRow {
+    const token = this.#ledger.tokens.get(serial);
+    if (token?.state === "revoked") return token;
+    if (token === undefined || token.kind !== "invite" || token.state !== "active") {
+      throw new TypeError(`Cannot revoke token ${serial}: it is no unused invite`);
+    }
+    const revoked: TokenRow = { ...token, state: "revoked" };
+    this.#ledger.commit({ tokens: [revoked] });
+    return revoked;
   }
 
   /**
@@ -66,12 +106,14 @@ export class TokenBook {
    *
    * @param nodeId Who asks: a spent invite still serves the node that spent it, until that node's
    * first connection as a member (its welcome may have been lost).
-   * @throws {RefusalError} `unknown-token`, `token-rotated`, `token-spent`, `token-expired`.
+   * @throws {RefusalError} `unknown-token`, `token-rotated`, `token-revoked`, `token-spent`,
+   * `token-expired`.
    */
   admitting(tokenId: Uint8Array, nodeId: string, unixMs: number): TokenRow {
     const token = this.#find(tokenId);
     if (token === undefined) throw new RefusalError("unknown-token");
     if (token.state === "rotated") throw new RefusalError("token-rotated");
+    if (token.state === "revoked") throw new RefusalError("token-revoked");
     if (token.state === "spent") {
       const node = this.#ledger.nodes.get(nodeId);
       const isUnconfirmed = token.spentBy === nodeId && node !== undefined &&

@@ -18,6 +18,7 @@ export const REFUSALS = {
   "token-rotated": [4411, "stop", "the token was replaced: ask for the current one"],
   "token-spent": [4412, "stop", "the invite was used already: ask for another one"],
   "token-expired": [4413, "stop", "the invite has expired: ask for another one"],
+  "token-revoked": [4414, "stop", "the invite was revoked: ask for another one"],
   "not-a-member": [4420, "stop", "this node is not a member: join again with a token"],
   "removed": [4421, "stop", "this node was removed from the mesh: join again with a token"],
   "disabled": [4422, "stop", "this node is disabled"],

@@ -191,7 +191,7 @@ Deno.test("every file of the state folder is for the owner alone", async () => {
 Deno.test("T36: the database with its WAL holds no private key, PSK or token", async () => {
   await withFolder((folder) =>
     withCoordinator(optionsFor(folder), async (coordinator) => {
-      const invite = coordinator.createInvite(60_000);
+      const invite = coordinator.createInvite(60_000, "guest").token;
       const rotated = coordinator.token();
       coordinator.rotateToken();
       const a = await join(coordinator, "a");
