@@ -41,8 +41,8 @@ export class DatagramRing {
   constructor(buffer?: SharedArrayBuffer) {
     this.buffer = buffer ?? new SharedArrayBuffer(RECORDS_AT + SIZE);
     const size = this.buffer.byteLength - RECORDS_AT;
-    if (size < 131_072 || (size & (size - 1)) !== 0) {
-      throw new RangeError(`Cannot make a ring: ${size} is no power of two from 131072 on`);
+    if (size < 262_144 || (size & (size - 1)) !== 0) {
+      throw new RangeError(`Cannot make a ring: ${size} is no power of two from 262144 on`);
     }
     this.#mask = size - 1;
     this.#words = new Int32Array(this.buffer, 0, RECORDS_AT / 4);

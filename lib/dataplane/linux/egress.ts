@@ -23,12 +23,13 @@ import type { SessionLimits } from "../../session/limits.ts";
 import { DATA_OVERHEAD } from "../../session/transport_keys.ts";
 import { PARTIAL_CHECKSUM_BIT } from "../../wire/inner_control.ts";
 import { IcmpReplies } from "../icmp_replies.ts";
+import { DatagramRing } from "./datagram_ring.ts";
 import { EgressPeer } from "./egress_peer.ts";
 import { type EgressCommand, isStream, type WorkerReport, type WorkerSetup } from "./messages.ts";
 import { type PacketSink, Segmentation } from "./segmentation.ts";
 import { SendKeys } from "./send_keys.ts";
 import { SendRuns } from "./send_runs.ts";
-import { ACTIVITY, BACKLOG, DROP_INDEX } from "./shared_state.ts";
+import { ACTIVITY, DROP_INDEX } from "./shared_state.ts";
 import { GSO, NEEDS_CHECKSUM, VNET } from "./virtio.ts";
 
 /** Where the IP packet stands: on a multiple of 16, with the virtio header before it. */
@@ -42,16 +43,14 @@ const PACKET_MAX = 65_536;
  */
 const READS_PER_TURN = 32;
 
-/** Bytes that may wait for the control thread to send them by a stream. Ours: some milliseconds. */
-const BACKLOG_MAX = 2 << 20;
-
 /** The egress worker's loop and tables. */
 export class Egress implements PacketSink {
   readonly #setup: WorkerSetup;
   readonly #cipher: PacketCipher;
   readonly #report: (report: WorkerReport) => void;
   readonly #drops: Float64Array;
-  readonly #backlog: Int32Array;
+  /** What the control thread has to send by a stream, by the keypair's index. */
+  readonly #departures: DatagramRing;
   readonly #memory = new Mem(PACKET_AT + PACKET_MAX + 64);
   /** The packet as the functions of `lib/net` take it; cut to its length where that counts. */
   readonly #packet = this.#memory.u8.subarray(PACKET_AT);
@@ -73,7 +72,7 @@ export class Egress implements PacketSink {
     this.#report = report;
     this.#limits = setup.limits;
     this.#drops = new Float64Array(setup.drops);
-    this.#backlog = new Int32Array(setup.backlog);
+    this.#departures = new DatagramRing(setup.ring);
     this.#runs = new SendRuns(setup.ipv4Fd, setup.ipv6Fd, {
       drop: (reason, times) => this.#drop(reason, times),
       stream: (keys, bytes, stride) => this.#hand(keys, bytes, stride),
@@ -249,11 +248,12 @@ export class Egress implements PacketSink {
 
   /** Lets the control thread send, unless it is too far behind. */
   #hand(keys: SendKeys, bytes: Uint8Array, stride: number): void {
-    if (Atomics.load(this.#backlog, BACKLOG.streamBytes) > BACKLOG_MAX) {
-      return this.#drop("queue-full", Math.ceil(bytes.length / stride));
+    const departures = this.#departures;
+    for (let at = 0; at < bytes.length; at += stride) {
+      const length = Math.min(stride, bytes.length - at);
+      if (!departures.push(keys.localIndex, bytes, at, length)) this.#drop("queue-full", 1);
     }
-    Atomics.add(this.#backlog, BACKLOG.streamBytes, bytes.length);
-    this.#report({ kind: "stream", localIndex: keys.localIndex, bytes, stride });
+    if (departures.mustWake()) this.#report({ kind: "departures" });
   }
 
   /** RFC 1191, RFC 8201: who sends too much at once must hear of it, or its connection hangs. */

@@ -30,6 +30,7 @@ import {
 } from "../../wire/datagram.ts";
 import { PARTIAL_CHECKSUM_BIT } from "../../wire/inner_control.ts";
 import { Coalescing, type WritePackets } from "./coalescing.ts";
+import { DatagramRing } from "./datagram_ring.ts";
 import { IngressPeer } from "./ingress_peer.ts";
 import { CONTROL_AT, CONTROL_SIZE, MessageHeader, NAME_SIZE } from "./message_header.ts";
 import type { IngressCommand, SendPath, WorkerReport, WorkerSetup } from "./messages.ts";
@@ -64,6 +65,8 @@ export class Ingress {
   readonly #lookForCommands: () => void;
   readonly #drops: Float64Array;
   readonly #backlog: Int32Array;
+  /** What came by ways that the control thread keeps, by their numbers. */
+  readonly #arrivals: DatagramRing;
   readonly #memory = new Mem(WAITING_AT + BATCH_MAX);
   readonly #message = new MessageHeader(1);
   readonly #path = newPathWords();
@@ -103,6 +106,7 @@ export class Ingress {
     this.#limits = setup.limits;
     this.#drops = new Float64Array(setup.drops);
     this.#backlog = new Int32Array(setup.backlog);
+    this.#arrivals = new DatagramRing(setup.ring);
     this.#message.vector(0, this.#memory, 0, BATCH_MAX);
     this.#coalescing = new Coalescing({
       memory: this.#memory,
@@ -124,7 +128,8 @@ export class Ingress {
     const { ipv4Fd, ipv6Fd } = this.#setup;
     const more4 = ipv4Fd >= 0 && this.#receive(ipv4Fd, true);
     const more6 = ipv6Fd >= 0 && this.#receive(ipv6Fd, false);
-    return more4 || more6;
+    // Last, for what is told from here on wakes this thread.
+    return this.#receiveByStreams() || more4 || more6;
   }
 
   /** Carries out a command of the control thread. */
@@ -150,10 +155,8 @@ export class Ingress {
       case "widen":
         return this.#widen(command.localIndex, command.paths);
       case "confirm":
-      case "arrived":
         if (this.#isInBatch) this.#later.push(command);
-        else if (command.kind === "confirm") this.#confirm(command);
-        else this.#arrived(command);
+        else this.#confirm(command);
         return;
       case "retire":
         return this.#retire(command.localIndex);
@@ -187,13 +190,26 @@ export class Ingress {
     return this.#path;
   }
 
-  /** Datagrams that came by a stream, all of one. */
-  #arrived({ path, bytes, lengths }: IngressCommand & { kind: "arrived" }): void {
-    this.#path.set(pathWordsOf(path));
-    this.#memory.u8.set(bytes);
+  /** Takes what came by streams; `false` if there is nothing more. */
+  #receiveByStreams(): boolean {
+    for (let i = 0; i < BATCHES_PER_TURN; i++) {
+      if (this.#arrivals.isEmpty()) return false;
+      this.#arrived();
+    }
+    return true;
+  }
+
+  /** Datagrams that follow each other and came by one stream: a batch. */
+  #arrived(): void {
+    const arrivals = this.#arrivals;
+    const stream = arrivals.label;
+    this.#path.set(pathWordsOf({ stream }));
     this.#begin();
-    let at = 0;
-    for (const length of lengths) {
+    for (let at = 0; arrivals.label === stream;) {
+      const { length } = arrivals;
+      if (at + length > BATCH_MAX) break;
+      this.#memory.u8.set(arrivals.peek(), at);
+      arrivals.shift();
       this.#datagram(at, length);
       at += length;
     }

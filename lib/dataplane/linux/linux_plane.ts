@@ -75,8 +75,8 @@ export interface StreamCarrier {
 
 /** Ways beside UDP that are remembered. Ours: each peer has one or two at a time. */
 const STREAMS_MAX = 8192;
-/** Bytes of arrived datagrams posted at once: what the ingress worker has room for. */
-const ARRIVED_MAX = 65_536;
+/** Longest datagram that may come by a stream: what the ingress worker has room for. */
+const ARRIVED_MAX = 65_535;
 
 /** A report of something that came by a path. */
 type ReportFromAfar = Extract<WorkerReport, { readonly from: unknown }>;
@@ -107,11 +107,12 @@ export class LinuxPlane implements DataPlane {
   readonly #streams = new Map<string, { readonly number: number; readonly path: Path }>();
   readonly #streamPaths = new Map<number, Path>();
   #nextStream = 1;
-  /** Datagrams that a stream refused: counted here, since each worker's counters have one writer. */
-  #streamSendsFailed = 0;
-  /** Datagrams that came by one stream within this turn. */
-  #arrived: { readonly stream: number; readonly lengths: number[]; used: number } | undefined;
-  readonly #arrivedBytes = new Uint8Array(ARRIVED_MAX);
+  /**
+   * Datagrams that a stream refused, and that ingress had no room for: counted here, since each
+   * worker's counters have one writer.
+   */
+  readonly #streamDrops = { "send-failed": 0, "queue-full": 0 };
+  #isWakeDue = false;
   readonly #peers = new Map<string, Peer>();
   readonly #installed = new Map<number, Installed>();
   /** The control thread's copy of the routes: refuses what overlaps before anything is told. */
@@ -156,11 +157,11 @@ export class LinuxPlane implements DataPlane {
 
   get drops(): Record<DropReason, number> {
     const [out, into] = [this.#egress.drops, this.#ingress.drops];
+    const own: Partial<Record<DropReason, number>> = this.#streamDrops;
     return Object.fromEntries(
       DROP_REASONS.map((reason) => {
         const at = DROP_INDEX[reason];
-        const own = reason === "send-failed" ? this.#streamSendsFailed : 0;
-        return [reason, out[at]! + into[at]! + own];
+        return [reason, out[at]! + into[at]! + (own[reason] ?? 0)];
       }),
     ) as Record<DropReason, number>;
   }
@@ -310,8 +311,8 @@ export class LinuxPlane implements DataPlane {
     if (report.kind === "datagram") Atomics.sub(this.#backlog, BACKLOG.datagrams, 1);
     if (this.#closed !== undefined) return;
     switch (report.kind) {
-      case "stream":
-        return this.#sendByStream(report);
+      case "departures":
+        return this.#sendByStreams();
       case "wanted":
         return this.#events.wanted(report.peer);
       case "datagram":
@@ -353,41 +354,30 @@ export class LinuxPlane implements DataPlane {
 
   // Ways beside UDP.
 
-  #sendByStream({ localIndex, bytes, stride }: WorkerReport & { kind: "stream" }): void {
-    Atomics.sub(this.#backlog, BACKLOG.streamBytes, bytes.length);
-    const path = this.#installed.get(localIndex)?.keypair.path;
-    if (path === undefined || this.#carrier === undefined) return;
-    for (let at = 0; at < bytes.length; at += stride) {
-      const isSent = this.#carrier.send(bytes.subarray(at, at + stride), path);
-      if (!isSent) this.#streamSendsFailed++;
+  #sendByStreams(): void {
+    const departures = this.#egress.ring;
+    while (!departures.isEmpty()) {
+      const path = this.#installed.get(departures.label)?.keypair.path;
+      const isSent = path === undefined || this.#carrier === undefined ||
+        this.#carrier.send(departures.peek(), path);
+      if (!isSent) this.#streamDrops["send-failed"]++;
+      departures.shift();
     }
   }
 
-  /** Gathers what one delivery brings, so that it costs one message. */
+  /** Passes on what one delivery brings, and wakes the worker once for it. */
   #fromStream(datagram: Uint8Array, path: Path): void {
     if (this.#closed !== undefined) return;
     if (datagram[0] !== DATAGRAM_TYPE.data) return this.#events.datagram(datagram, path);
     if (datagram.length > ARRIVED_MAX) return;
-    const stream = this.#streamOf(path);
-    const before = this.#arrived;
-    if (before?.stream !== stream || before.used + datagram.length > ARRIVED_MAX) {
-      this.#postArrived();
-      this.#arrived = { stream, lengths: [], used: 0 };
-      queueMicrotask(() => this.#postArrived());
-    }
-    const arrived = this.#arrived!;
-    this.#arrivedBytes.set(datagram, arrived.used);
-    arrived.used += datagram.length;
-    arrived.lengths.push(datagram.length);
-  }
-
-  #postArrived(): void {
-    const arrived = this.#arrived;
-    if (arrived === undefined) return;
-    this.#arrived = undefined;
-    const { stream, lengths, used } = arrived;
-    const bytes = this.#arrivedBytes.slice(0, used);
-    this.#ingress.tell({ kind: "arrived", path: { stream }, bytes, lengths });
+    const isTaken = this.#ingress.ring.push(this.#streamOf(path), datagram, 0, datagram.length);
+    if (!isTaken) this.#streamDrops["queue-full"]++;
+    if (this.#isWakeDue) return;
+    this.#isWakeDue = true;
+    queueMicrotask(() => {
+      this.#isWakeDue = false;
+      this.#ingress.tellOfRing();
+    });
   }
 
   #sendPathOf(path: Path): SendPath {

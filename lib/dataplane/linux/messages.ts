@@ -1,6 +1,7 @@
 /**
  * What the control thread and the workers tell each other. Posted through a MessagePort; the workers
- * read theirs between batches, when their eventfd says that there is one.
+ * read theirs between batches, when their eventfd says that there is one. Nothing here may hold many
+ * bytes: the reading end goes through them one by one.
  *
  * @module
  */
@@ -103,14 +104,6 @@ export type IngressCommand =
     readonly kind: "confirm";
     readonly localIndex: number;
     readonly path: SendPath | undefined;
-  }
-  /** Transport data came by a way that the control thread keeps: at most 64 KiB in all. */
-  | {
-    readonly kind: "arrived";
-    readonly path: StreamPath;
-    /** The datagrams, one after the other. */
-    readonly bytes: Uint8Array;
-    readonly lengths: readonly number[];
   };
 
 /** From a worker. */
@@ -120,15 +113,8 @@ export type WorkerReport =
   | { readonly kind: "failed"; readonly message: string }
   /** Egress: a packet waits for a peer. */
   | { readonly kind: "wanted"; readonly peer: string }
-  /** Egress: send these datagrams by the way of this keypair, which no worker has. */
-  | {
-    readonly kind: "stream";
-    readonly localIndex: number;
-    /** The datagrams, one after the other. */
-    readonly bytes: Uint8Array;
-    /** Length of each but the last. */
-    readonly stride: number;
-  }
+  /** Egress: its ring has datagrams to be sent by ways that no worker has. */
+  | { readonly kind: "departures" }
   /** Ingress. */
   | {
     readonly kind: "datagram";
@@ -183,4 +169,9 @@ export interface WorkerSetup {
   readonly backlog: SharedArrayBuffer;
   /** See `DROP_INDEX` in shared_state.ts. */
   readonly drops: SharedArrayBuffer;
+  /**
+   * See datagram_ring.ts. Of egress: what it has sealed for a stream, labelled with the keypair's
+   * local index. Of ingress: transport data that came by a stream, labelled with its number.
+   */
+  readonly ring: SharedArrayBuffer;
 }

@@ -14,6 +14,7 @@ import type { PacketCipher, PacketSealer } from "../../../ffi/libcrypto.ts";
 import { Mem } from "../../../ffi/memory.ts";
 import { hostPrefix } from "../../net/ip_prefix.ts";
 import { DATA_HEADER_LENGTH, DATAGRAM_TYPE, TAG_LENGTH } from "../../wire/datagram.ts";
+import { DatagramRing } from "./datagram_ring.ts";
 import { Egress } from "./egress.ts";
 import { Ingress } from "./ingress.ts";
 import type { KeypairFacts, PathBytes, WorkerSetup } from "./messages.ts";
@@ -104,6 +105,7 @@ export class Rehearsal {
       ipv6Fd: -1,
       drops: new SharedArrayBuffer(DROP_BLOCK_SIZE),
       backlog: new SharedArrayBuffer(BACKLOG_SIZE),
+      ring: new DatagramRing().buffer,
     };
   }
 

@@ -43,7 +43,7 @@ class Run {
 
 /** What is told of a run that did not go out by UDP. */
 export interface SendTroubles {
-  /** The way of these keys is a stream: the control thread has to send. The bytes are its own. */
+  /** The way of these keys is a stream: the control thread has to send. Borrowed until return. */
   stream(keys: SendKeys, bytes: Uint8Array, stride: number): void;
   drop(reason: DropReason, times: number): void;
   /**
@@ -141,7 +141,7 @@ export class SendRuns {
     const path = keys.path;
     if (run.count > 0 && path !== undefined) {
       if (isStream(path)) {
-        this.#troubles.stream(keys, run.memory.u8.slice(0, run.used), run.stride);
+        this.#troubles.stream(keys, run.memory.u8.subarray(0, run.used), run.stride);
       } else {
         this.#sendByUdp(run, path);
       }

@@ -81,13 +81,11 @@ export const PEER_BLOCK_SIZE = 5 * 8;
 
 /** Words (32 bits) of what the workers have reported and the control thread has not dealt with. */
 export const BACKLOG = {
-  /** Bytes to be sent by streams. Egress adds, the control thread takes away. */
-  streamBytes: 0,
   /** Datagrams that are no transport data. Ingress adds, the control thread takes away. */
-  datagrams: 1,
+  datagrams: 0,
 } as const;
 /** Size of the backlog block in bytes. */
-export const BACKLOG_SIZE = 2 * 4;
+export const BACKLOG_SIZE = 4;
 
 /** Place of each drop reason in a worker's counter block. */
 export const DROP_INDEX = Object.fromEntries(

@@ -7,15 +7,18 @@
 
 import { EFD } from "../../../ffi/layout.ts";
 import { check, libc } from "../../../ffi/libc.ts";
+import { DatagramRing } from "./datagram_ring.ts";
 import type { WorkerReport, WorkerSetup } from "./messages.ts";
 import { DROP_BLOCK_SIZE } from "./shared_state.ts";
 
 /** How long workers get to acknowledge that they stop. Ours. */
 const STOP_TIMEOUT_MS = 1_000;
 
-/** One worker: its port, its eventfd, its counters. */
+/** One worker: its port, its eventfd, its counters, its ring. */
 export class WorkerLink<Command> {
   readonly drops: Float64Array;
+  /** Datagrams of streams: from egress, to ingress. */
+  readonly ring = new DatagramRing();
   readonly #worker: Worker;
   readonly #port: MessagePort;
   readonly #eventFd: number;
@@ -24,7 +27,7 @@ export class WorkerLink<Command> {
   #isStopping = false;
 
   constructor(
-    setup: Omit<WorkerSetup, "port" | "eventFd" | "drops">,
+    setup: Omit<WorkerSetup, "port" | "eventFd" | "drops" | "ring">,
     received: (report: WorkerReport) => void,
     failed: (error: Error) => void,
   ) {
@@ -53,7 +56,8 @@ export class WorkerLink<Command> {
       event.preventDefault();
       fail(workerError(setup.role, event.message));
     };
-    this.#worker.postMessage({ ...setup, port: port2, eventFd, drops }, [port2]);
+    const ring = this.ring.buffer;
+    this.#worker.postMessage({ ...setup, port: port2, eventFd, drops, ring }, [port2]);
   }
 
   /** Resolves when the worker's loop runs. */
@@ -66,6 +70,11 @@ export class WorkerLink<Command> {
     if (this.#isStopping) return;
     this.#port.postMessage(command);
     this.#wake();
+  }
+
+  /** Wakes the worker if it has not been told yet that there is something in its ring. */
+  tellOfRing(): void {
+    if (!this.#isStopping && this.ring.mustWake()) this.#wake();
   }
 
   /** Stops the loop, then the worker: a worker that blocks in a call cannot be terminated. */

@@ -37,30 +37,37 @@ Deno.test("Ingress.batch() keeps its memory and path while commands come in the 
   unknown[4]! ^= 0x55;
   const arrived = it.sealed(partial(c), stream);
   it.onLookForCommands = () => {
-    it.tell({ kind: "arrived", path: { stream: 7 }, bytes: arrived, lengths: [arrived.length] });
+    it.arrivals.push(7, arrived, 0, arrived.length);
     it.tell({ kind: "confirm", localIndex: waits.localIndex, path: { stream: 7 } });
   };
   it.batch(first, unknown, second);
+  strictEqual(it.ingress.turn(1_000), false);
   // Payloads only: joined packets get an identification each.
-  const expected = [a, b, c, d].map(udpPayload);
+  const expected = [a, b, d, c].map(udpPayload);
   deepStrictEqual(it.packets().map(udpPayload), expected, "the batch, then what came meanwhile");
   strictEqual(it.drops("unknown-index"), 1);
   strictEqual(it.dropped, 1);
 });
 
-Deno.test("Ingress.command() takes any number of arrivals that waited for a batch", () => {
+Deno.test("Ingress.turn() takes what came by streams in order, each by its own way", () => {
   const it = scene();
-  const keys = it.install("aa", { path: { stream: 7 } });
-  const count = 20_000;
-  it.onLookForCommands = () => {
-    it.onLookForCommands = () => {};
-    for (let i = 0; i < count; i++) {
-      const bytes = it.sealed(packetIn(4), keys);
-      it.tell({ kind: "arrived", path: { stream: 7 }, bytes, lengths: [bytes.length] });
-    }
-  };
-  it.batch(Uint8Array.of(5, 0, 0, 0, ...new Uint8Array(40)));
-  strictEqual(it.packets().length, count);
+  const ways = [7, 8].map((stream) => ({ stream, keys: it.install("aa", { path: { stream } }) }));
+  const sent: Uint8Array[] = [];
+  for (let i = 0; i < 400; i++) {
+    const { stream, keys } = ways[Math.floor(i / 3) % 2]!;
+    const packet = packetIn(4, new Uint8Array(1 + i * 3).fill(i));
+    const datagram = it.sealed(packet, keys);
+    ok(it.arrivals.push(stream, datagram, 0, datagram.length));
+    sent.push(packet);
+  }
+  while (it.ingress.turn(1_000)) { /* A turn is some batches. */ }
+  deepStrictEqual(it.packets(), sent);
+  strictEqual(it.dropped, 0);
+  const [{ stream }, { keys }] = ways as [typeof ways[0], typeof ways[0]];
+  const foreign = it.sealed(packetIn(4), keys);
+  it.arrivals.push(stream, foreign, 0, foreign.length);
+  it.ingress.turn(1_000);
+  strictEqual(it.drops("wrong-path"), 1);
 });
 
 Deno.test("Ingress delivers nothing that a revocation overtook, at any moment", () => {

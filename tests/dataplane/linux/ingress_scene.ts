@@ -9,6 +9,7 @@ import { strictEqual } from "node:assert/strict";
 import { IOVEC } from "../../../ffi/layout.ts";
 import type { PacketCipher, PacketOpener, PacketSealer } from "../../../ffi/libcrypto.ts";
 import { Mem } from "../../../ffi/memory.ts";
+import { DatagramRing } from "../../../lib/dataplane/linux/datagram_ring.ts";
 import { Ingress } from "../../../lib/dataplane/linux/ingress.ts";
 import type { MessageHeader } from "../../../lib/dataplane/linux/message_header.ts";
 import type {
@@ -68,6 +69,8 @@ export class IngressScene {
   writes: TunWrite[] = [];
   /** Calls of the AEAD, and how many of them opened. */
   readonly aead = { opens: 0, opened: 0 };
+  /** Where the control thread puts what came by streams. */
+  readonly arrivals = new DatagramRing();
   /** On every open, before the AEAD. */
   onOpen = () => {};
   /** What the control thread has told meanwhile. */
@@ -91,6 +94,7 @@ export class IngressScene {
       binding: "strict",
       backlog: new SharedArrayBuffer(8),
       drops: this.#drops.buffer as SharedArrayBuffer,
+      ring: this.arrivals.buffer,
     };
     setup.port.close();
     this.ingress = new Ingress(
