@@ -2,7 +2,8 @@
  * `deno task compile`: makes the program one file, `dist/out/tunnelmesh`.
  *
  * Worker modules and WebAssembly are not found by following imports, so they are named to the
- * compiler; a missing one would be fatal at the start of the compiled program.
+ * compiler; a missing one would be fatal at the start of the compiled program. `--expose-gc` lets it
+ * give memory back (lib/base/garbage.ts).
  *
  * @module
  */
@@ -23,7 +24,10 @@ export async function compileProgram(): Promise<Compiled> {
   const includes = (await sidecars("lib/")).concat(await sidecars("ffi/"))
     .flatMap((name) => ["--include", name]);
   const result = await exec(
-    [Deno.execPath(), "compile", "--no-check", "-A", ...includes, "-o", file, "main.ts"],
+    [
+      ...[Deno.execPath(), "compile", "--no-check", "-A"],
+      ...["--v8-flags=--expose-gc", ...includes, "-o", file, "main.ts"],
+    ],
     { cwd: root },
   );
   if (result.code === 0) return { ok: true, file };

@@ -17,7 +17,7 @@ import { sessionLimitsOf } from "../config/session_limits.ts";
 import { type HostAndPort, parseHostAndPort, parseRange } from "../config/values.ts";
 import { askCoordinator } from "./ask.ts";
 import { CommandError, EXIT } from "./exit.ts";
-import { aborted, startQuietLog, watchForStop } from "./foreground.ts";
+import { aborted, forgetStart, startQuietLog, watchForStop } from "./foreground.ts";
 import { type CommonOptions, dataPlaneOption, integerFrom, withCommonOptions } from "./options.ts";
 import { print, printJson } from "./output.ts";
 
@@ -124,6 +124,7 @@ async function coordinate(flags: CoordinatorFlags): Promise<void> {
     });
   if (started === undefined) return;
   isUp();
+  forgetStart();
   try {
     announce(started, flags);
     await Promise.race([aborted(stop.signal), started.ended]);

@@ -4,8 +4,12 @@
  * @module
  */
 
+import { collectGarbage } from "../base/garbage.ts";
 import type { LogLevel } from "../base/log.ts";
 import { printError } from "./output.ts";
+
+/** How long after its start a process gives back what only the start needed. Ours. */
+const FORGET_START_AFTER_MS = 3_000;
 
 /**
  * Watches for SIGINT and SIGTERM from now on, so that one that comes during a start is not lost.
@@ -52,6 +56,11 @@ export async function startQuietLog(level: LogLevel | undefined): Promise<() => 
     startLog({ level: "info" });
     for (const line of kept) printError(line.trimEnd());
   };
+}
+
+/** Gives back, soon, the memory that only the start needed. Call it once the process is up. */
+export function forgetStart(): void {
+  Deno.unrefTimer(setTimeout(collectGarbage, FORGET_START_AFTER_MS));
 }
 
 /**

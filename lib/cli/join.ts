@@ -9,7 +9,7 @@ import type { AgentOptions } from "../agent/agent.ts";
 import type { DataPlaneWish } from "../agent/data_plane_choice.ts";
 import type { AgentConfig } from "../config/schema.ts";
 import { AGENT_STATE_FOLDER } from "../config/paths.ts";
-import { aborted, startQuietLog, watchForStop } from "./foreground.ts";
+import { aborted, forgetStart, startQuietLog, watchForStop } from "./foreground.ts";
 import { type CommonOptions, dataPlaneOption, integerFrom, withCommonOptions } from "./options.ts";
 import { print, printJson } from "./output.ts";
 import { promptForPassphrase } from "./prompt.ts";
@@ -108,6 +108,7 @@ async function join(flags: JoinFlags): Promise<void> {
   });
   if (agent === undefined) return;
   isUp();
+  forgetStart();
   try {
     const { name, addresses, interface: interfaceName } = agent.status();
     if (flags.json) printJson({ event: "joined", name, addresses, interface: interfaceName });

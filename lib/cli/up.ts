@@ -8,7 +8,7 @@ import type { Command } from "commander";
 import type { StaticNode } from "../agent/static_node.ts";
 import type { DataPlaneWish } from "../agent/data_plane_choice.ts";
 import { AGENT_STATE_FOLDER } from "../config/paths.ts";
-import { aborted, startQuietLog, watchForStop } from "./foreground.ts";
+import { aborted, forgetStart, startQuietLog, watchForStop } from "./foreground.ts";
 import { type CommonOptions, dataPlaneOption, withCommonOptions } from "./options.ts";
 import { print, printJson } from "./output.ts";
 
@@ -52,6 +52,7 @@ async function up(flags: UpFlags): Promise<void> {
     dataPlane: flags.dataPlane,
   });
   isUp();
+  forgetStart();
   try {
     const { name, addresses, interface: interfaceName, udpPort, peers } = node.status();
     const allowed = peers.filter(({ enabled }) => enabled).length;

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { collectGarbage } from "../base/garbage.ts";
 import { ListenError } from "./control_listener.ts";
 import { HttpListener } from "./listener.ts";
 import { Batch, type ListenerCommand, type ListenerReport } from "./listener_protocol.ts";
@@ -18,6 +19,8 @@ const scope = globalThis as unknown as {
 };
 const reports = new Batch<ListenerReport>((items, transfer) => scope.postMessage(items, transfer));
 const RELAY_REPORT_MS = 1_000;
+/** How long after its start this thread gives back what only the start needed. Ours. */
+const COLLECTION_AFTER_MS = 3_000;
 /** What came before there was a listener: who is a member is known before that. */
 const early: ListenerCommand[] = [];
 let listener: HttpListener | undefined;
@@ -79,6 +82,7 @@ async function start(made: HttpListener): Promise<void> {
     });
     reports.add({ kind: "started", addresses });
     reportRelay(made, "");
+    Deno.unrefTimer(setTimeout(collectGarbage, COLLECTION_AFTER_MS));
   } catch (error) {
     if (!(error instanceof ListenError)) throw error;
     reports.add({ kind: "refused", fault: error.fault, text: error.message });

@@ -9,6 +9,7 @@ import { receiveMessageOnPort } from "node:worker_threads";
 import type { PacketCipher } from "../../../ffi/libcrypto.ts";
 import { libc } from "../../../ffi/libc.ts";
 import { Mem } from "../../../ffi/memory.ts";
+import { collectGarbage } from "../../base/garbage.ts";
 import { packetCipher } from "./cipher.ts";
 import { Egress } from "./egress.ts";
 import { Ingress } from "./ingress.ts";
@@ -20,6 +21,8 @@ import { Waiter } from "./waiter.ts";
 const REHEARSAL_AFTER_MS = 400;
 /** Pause between its steps, which leaves the machine to others. Ours. */
 const REHEARSAL_PAUSE_MS = 2;
+/** How long there must be nothing to do after that for collecting what the start left. Ours. */
+const COLLECTION_AFTER_MS = 1_000;
 
 interface Loop {
   turn(now: number): boolean;
@@ -75,12 +78,16 @@ function run(
   for (;;) {
     lookForCommands();
     while (!isStopped && !loop.turn(performance.now() + offset)) {
-      if (waiter.readable(fds, rehearsal === undefined ? -1 : quietMs)) {
+      if (waiter.readable(fds, quietMs)) {
         if (waiter.isReady(0)) break;
       } else if (rehearsal?.step(performance.now() + offset)) {
         quietMs = REHEARSAL_PAUSE_MS;
-      } else {
+      } else if (rehearsal !== undefined) {
         rehearsal = undefined;
+        quietMs = COLLECTION_AFTER_MS;
+      } else {
+        collectGarbage();
+        quietMs = -1;
       }
     }
     if (!isStopped) continue;
