@@ -269,7 +269,10 @@ export class Agent {
       psks,
       timestamps: this.#timestamps,
       carriers: { ssh: this.#ssh?.transport, relay: this.#relay.transport },
-      onWant: (nodeId) => this.#talk.sayWanted(nodeId),
+      onWant: (nodeId) => {
+        this.#reach.checkMapping();
+        this.#talk.sayWanted(nodeId);
+      },
     });
     this.#rememberPort();
     this.#book.handOver();

@@ -41,6 +41,8 @@ const ROUND_MS = 5_000;
 const KEEP_MAPPING_MS = 25_000;
 /** How often to ask where there is no NAT. */
 const CHECK_MAPPING_MS = 300_000;
+/** An answer is good for so long, while no path says otherwise. */
+const FRESH_MS = 5_000;
 /** An observation so much older than another one is no longer told. */
 const FORGET_AFTER_MS = 90_000;
 
@@ -163,6 +165,11 @@ export class EndpointFinder {
   lookAgain(): void {
     const local = this.#look();
     if (!this.#isKnown(local)) this.#moved(local);
+  }
+
+  /** A peer does not answer where it did: perhaps the NAT gave this node another port. */
+  checkMapping(): void {
+    if (this.#options.clock.now() - this.#askedAt >= FRESH_MS) this.#askAll();
   }
 
   /** The gateway forwards another port than before. */

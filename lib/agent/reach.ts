@@ -117,6 +117,11 @@ export class Reach {
     this.#finder.setCredential(discovery, undefined);
   }
 
+  /** A peer is sought: it has to know where this node is, as of now. */
+  checkMapping(): void {
+    this.#finder.checkMapping();
+  }
+
   /** Takes a discovery datagram; borrowed. */
   takeDiscovery(datagram: Uint8Array, from: Endpoint): void {
     this.#finder.receive(datagram, from);

@@ -101,6 +101,22 @@ Deno.test("EndpointFinder forgets an endpoint as soon as servers see another one
   finder.close();
 });
 
+Deno.test("EndpointFinder.checkMapping() asks at once, unless it was just asked", () => {
+  const { clock, finder, asked, seen, discovered, ask } = setUp("198.51.100.7:4000");
+  ask();
+  asked.length = 0;
+  seen.at = "198.51.100.7:5000";
+  clock.advance(4_999);
+  finder.checkMapping();
+  clock.advance(0);
+  deepStrictEqual([asked.length, discovered()], [0, ["198.51.100.7:4000"]]);
+  clock.advance(1);
+  finder.checkMapping();
+  clock.advance(0);
+  deepStrictEqual([asked.length, discovered()], [2, ["198.51.100.7:5000"]]);
+  finder.close();
+});
+
 Deno.test("EndpointFinder tells how the NAT maps, from what both ports see", () => {
   const rows: [seen: (port: number) => string | undefined, mapping: string, nat: string][] = [
     [() => "10.0.0.2:7", "none", "none"],
