@@ -35,7 +35,7 @@ import type { PskEpochs } from "./psk_epochs.ts";
 import { nodeIdOf, type Registry } from "./registry.ts";
 import { RelayDesk } from "./relay_desk.ts";
 import type { CoordinatorSecret } from "./secrets.ts";
-import type { NodeRow } from "./store.ts";
+import type { NodeRow, NodeState } from "./store.ts";
 import type { TokenBook } from "./token_book.ts";
 import { HEARTBEAT_MS, WelcomeDesk, type WelcomeSettings } from "./welcome.ts";
 
@@ -174,16 +174,20 @@ export class ControlHub implements ListenerEvents {
     for (const connection of this.#byNode.values()) connection.sendBodies([body]);
   }
 
-  /** Something in the roster changed: tells the members soon. */
-  rosterChanged(): void {
-    this.#announcer.rosterChanged();
-  }
-
-  /** Ends the connection of a member that is one no longer. */
-  expel(nodeId: string, refusal: RefusalError): void {
-    this.#relay.expel(nodeId, refusal.reason);
-    const connection = this.#byNode.get(nodeId);
-    if (connection !== undefined) this.#refuse(connection, refusal);
+  /**
+   * Disables, enables or removes a member. Who is none then has no connection when this returns, and
+   * the others are told at once.
+   *
+   * @throws {RefusalError} `not-a-member`, `storage-failure`; nothing has changed then.
+   */
+  setState(nodeId: string, state: NodeState): void {
+    const { name } = this.#o.registry.setState(nodeId, state);
+    this.#o.log.info("the state of a member was set", { peer: nodeId, name, status: state });
+    if (state !== "active") {
+      this.#relay.expel(nodeId, state);
+      const connection = this.#byNode.get(nodeId);
+      if (connection !== undefined) this.#refuse(connection, new RefusalError(state));
+    }
     this.#announcer.rosterChanged();
   }
 

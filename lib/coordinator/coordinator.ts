@@ -11,7 +11,6 @@ import { verifyStatement } from "../crypto/sshsig.ts";
 import type { Endpoint } from "../net/endpoint.ts";
 import { formatIpPrefix } from "../net/ip_prefix.ts";
 import { formatToken } from "../token/token.ts";
-import { RefusalError } from "../wire/refusal.ts";
 import { writeBackup } from "./backup.ts";
 import { ControlHub } from "./control_hub.ts";
 import type { ControlListener, ListenAddress } from "./control_listener.ts";
@@ -233,14 +232,7 @@ export class Coordinator {
    * @throws {RefusalError} `not-a-member`, `storage-failure`.
    */
   setState(nodeId: string, state: NodeState): void {
-    const { name } = this.#parts.registry.setState(nodeId, state);
-    this.#parts.options.log.info("the state of a member was set", {
-      peer: nodeId,
-      name,
-      status: state,
-    });
-    if (state === "active") this.#parts.hub.rosterChanged();
-    else this.#parts.hub.expel(nodeId, new RefusalError(state));
+    this.#parts.hub.setState(nodeId, state);
   }
 
   /**

@@ -178,10 +178,10 @@ export class MemoryMesh {
     return this.textOf(this.tokens.current!);
   }
 
-  /** An invite for an hour, as text. */
-  invite(): string {
+  /** An invite for an hour, as text. @param name Of the node it is for. */
+  invite(name?: string): string {
     const now = this.clock.unixNow();
-    return this.textOf(this.tokens.invite(now, now + 3_600_000));
+    return this.textOf(this.tokens.invite(now, now + 3_600_000, name));
   }
 
   /** Delivers what is under way, and lets gathered changes be told. */
@@ -193,9 +193,19 @@ export class MemoryMesh {
 
   /** Connects an agent and delivers. */
   connect(agent: SimulatedAgent): SimulatedAgent {
-    this.#listener.connect(agent, "192.0.2.99:1234");
+    this.dial(agent);
     this.run();
     return agent;
+  }
+
+  /** Connects an agent; nothing is delivered yet. */
+  dial(agent: SimulatedAgent): void {
+    this.#listener.connect(agent, "192.0.2.99:1234");
+  }
+
+  /** Delivers one message of those under way. @returns Whether there was one. */
+  step(): boolean {
+    return this.#listener.deliver();
   }
 
   /** A new node joins. */
@@ -215,19 +225,22 @@ export class MemoryMesh {
 
   /** A member comes back with its member PSK. */
   reconnect(member: SimulatedAgent, hello: Partial<Hello> = {}, psk?: Uint8Array): SimulatedAgent {
+    return this.connect(this.returning(member, hello, psk));
+  }
+
+  /** A member that is about to come back with its member PSK. */
+  returning(member: SimulatedAgent, hello: Partial<Hello> = {}, psk?: Uint8Array): SimulatedAgent {
     const credential: ClientCredential = {
       kind: "member",
       psk: psk ?? member.said("welcome")!.memberPsk,
     };
     const { name: _, statement: __, ...bare } = helloOf("");
-    return this.connect(
-      new SimulatedAgent({
-        token: this.token,
-        hello: { ...bare, ...hello },
-        staticKey: member.staticKey,
-        credential,
-      }),
-    );
+    return new SimulatedAgent({
+      token: this.token,
+      hello: { ...bare, ...hello },
+      staticKey: member.staticKey,
+      credential,
+    });
   }
 }
 

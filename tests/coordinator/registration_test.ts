@@ -8,7 +8,6 @@ import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
 import { nodeIdOf } from "../../lib/coordinator/registry.ts";
 import { MeshMismatchError } from "../../lib/coordinator/mesh_identity.ts";
 import { generateKeyPair } from "../../lib/crypto/x25519.ts";
-import { RefusalError } from "../../lib/wire/refusal.ts";
 import { MemoryMesh, refusedFor } from "./memory_mesh.ts";
 import { MemoryStore } from "./memory_store.ts";
 import { helloOf, SimulatedAgent } from "./simulated_agent.ts";
@@ -154,8 +153,7 @@ Deno.test("a disabled node is out at once, and a new static key does not get it 
   const a = mesh.join("a", { hello: { statement: sshKey("mine") } });
   const b = mesh.join("b");
   const nodeId = a.said("welcome")!.nodeId;
-  mesh.registry.setState(nodeId, "disabled");
-  mesh.hub.expel(nodeId, new RefusalError("disabled"));
+  mesh.hub.setState(nodeId, "disabled");
   mesh.run();
   strictEqual(refusedFor(a), "disabled");
   strictEqual(b.roster.has(nodeId), false);
