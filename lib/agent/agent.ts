@@ -28,6 +28,8 @@ import { type Identity, openIdentity } from "./identity.ts";
 import { type JoinPlan, makeStatement, planJoin } from "./joining.ts";
 import { readCachedRoster, readMembership } from "./membership.ts";
 import { PeerBook, type PeerSink } from "./peer_book.ts";
+import { PeerTrust } from "./peer_trust.ts";
+import { PinStore } from "./pins.ts";
 import { Reach } from "./reach.ts";
 import { RelaySide } from "./relay_side.ts";
 import { RosterCopy } from "./roster_copy.ts";
@@ -60,6 +62,7 @@ export class Agent {
   readonly #standing: Standing;
   readonly #timestamps: TimestampSource;
   readonly #roster: RosterCopy;
+  readonly #trust: PeerTrust;
   readonly #book: PeerBook;
   readonly #data: DataSide;
   readonly #reach: Reach;
@@ -95,6 +98,8 @@ export class Agent {
       cached: plan.membership === undefined ? undefined : readCachedRoster(folder),
       writeFailed: (error) => log.error("Roster not saved", { reason: reasonOf(error) }),
     });
+    const { trust: mode } = options;
+    this.#trust = new PeerTrust({ pins: PinStore.load(folder), clock: this.#clock, mode });
     this.#data = new DataSide({
       clock: this.#clock,
       port: options.udpPort || readPort(folder),
@@ -104,6 +109,7 @@ export class Agent {
       dataPlane: options.dataPlane,
       isForeign: (datagram) => this.#reach.takeStun(datagram),
       onDiscovery: (datagram, path) => this.#discovery(datagram, path),
+      onPeerChange: (nodeId) => this.#peerChanged(nodeId),
       onFailed: (error) => this.#fail(error),
     });
     try {
@@ -118,7 +124,7 @@ export class Agent {
           this.#relay.transport.removePeer(node.nodeId);
         },
       };
-      this.#book = new PeerBook(this.#roster, sink, identity.nodeId);
+      this.#book = new PeerBook(this.#roster, sink, this.#trust, identity.nodeId);
       this.#reach = new Reach({
         clock: this.#clock,
         data: this.#data,
@@ -181,6 +187,7 @@ export class Agent {
       isConnected: this.#talk.isConnected,
       data: this.#data,
       book: this.#book,
+      trust: this.#trust,
       endpoints: this.#reach.hints.map(({ endpoint }) => endpoint),
       notes: this.#notes(),
       clock: this.#clock,
@@ -195,7 +202,7 @@ export class Agent {
    * @throws {AgentError} `unreachable` if none came, `failed` if there is no such peer.
    */
   ping(peer: string, timeoutMs: number): Promise<unknown> {
-    return pingPeer({ book: this.#book, data: this.#data }, peer, timeoutMs);
+    return pingPeer({ book: this.#book, trust: this.#trust, data: this.#data }, peer, timeoutMs);
   }
 
   /**
@@ -256,6 +263,7 @@ export class Agent {
     await this.#relay.transport.close();
     await unreached;
     this.#roster.close();
+    this.#trust.close();
     this.#folder.close();
   }
 
@@ -285,6 +293,9 @@ export class Agent {
         this.#talk.saySshReach();
       },
       leave: () => this.leave(),
+      book: this.#book,
+      trust: this.#trust,
+      self: () => ({ name, nodeId: this.#identity.nodeId }),
     });
     this.#socket = new ControlSocketServer(this.#folder.path, AGENT_SOCKET, methods);
     log.info("Node is up", {
@@ -331,7 +342,7 @@ export class Agent {
       tlsVerify: this.#options.tlsVerify ?? false,
       clock: this.#clock,
       askTicket: () => this.#talk.askTicket(),
-      peers: () => this.#roster.nodes,
+      peers: () => this.#book.admitted,
       opened: (nodeId, path) => this.#data.device?.pathFound(nodeId, path),
       closed: (nodeId, path) => this.#data.device?.pathLost(nodeId, path),
     });
@@ -342,12 +353,19 @@ export class Agent {
       ...this.#options.ssh,
       folder: this.#folder,
       clock: this.#clock,
-      nodes: () => this.#roster.nodes,
+      nodes: () => this.#book.admitted,
       ownNodeId: this.#identity.nodeId,
       meshRanges: () => this.#data.meshRanges,
       opened: (nodeId, path) => this.#data.device?.pathFound(nodeId, path),
       closed: (nodeId, path) => this.#data.device?.pathLost(nodeId, path),
     });
+  }
+
+  /** Whoever has a session has the key that the roster says it has. */
+  #peerChanged(nodeId: string): void {
+    const node = this.#book.admitted.get(nodeId);
+    if (node === undefined || this.#data.device?.peerStatus(nodeId)?.path === undefined) return;
+    this.#trust.heard(node);
   }
 
   #moved(hasLostAddress: boolean): void {

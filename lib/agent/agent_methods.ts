@@ -9,13 +9,15 @@ import type { ControlMethod } from "./control_socket.ts";
 import type { DataSide } from "./data_side.ts";
 import { AgentError } from "./errors.ts";
 import type { PeerBook } from "./peer_book.ts";
+import { type PeerTrust, refusalText } from "./peer_trust.ts";
 import type { AgentStatus } from "./status.ts";
+import { type TrustMethodParts, trustMethods } from "./trust_methods.ts";
 
 const DEFAULT_PING_TIMEOUT_MS = 5_000;
 const MAX_PING_TIMEOUT_MS = 60_000;
 
 /** What the methods ask and tell. */
-export interface AgentMethodParts {
+export interface AgentMethodParts extends TrustMethodParts {
   readonly status: () => AgentStatus;
   /** See {@linkcode pingPeer}. */
   readonly ping: (peer: string, timeoutMs: number) => Promise<unknown>;
@@ -32,6 +34,7 @@ export function agentMethods(parts: AgentMethodParts): Readonly<Record<string, C
     ping: ({ peer, timeoutMs }) => parts.ping(String(peer), pingTimeoutOf(timeoutMs)),
     "ssh-changed": () => parts.sshChanged(),
     leave: () => parts.leave().then(() => ({ left: true })),
+    ...trustMethods(parts),
   };
 }
 
@@ -49,14 +52,19 @@ export interface PingAnswer {
  * @param parts A live node's.
  * @param peer Name, mesh address or node id.
  * @param timeoutMs How long to wait for the answer.
- * @throws {AgentError} `unreachable` if none came, `failed` if there is no such peer.
+ * @throws {AgentError} `unreachable` if none came, `failed` if there is no such peer, or it is
+ * refused.
  */
 export async function pingPeer(
-  parts: { readonly book: PeerBook; readonly data: DataSide },
+  parts: { readonly book: PeerBook; readonly trust: PeerTrust; readonly data: DataSide },
   peer: string,
   timeoutMs: number,
 ): Promise<PingAnswer> {
   const node = parts.book.find(peer);
+  const { refusal } = parts.trust.judge(node);
+  if (refusal !== undefined) {
+    throw new AgentError("failed", `Cannot ping "${node.name}": ${refusalText(refusal)}`);
+  }
   const device = parts.data.device!;
   try {
     const rttMs = await device.ping(node.nodeId, { timeoutMs });

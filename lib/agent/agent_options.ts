@@ -7,6 +7,7 @@
 import type { DataPlaneWish } from "./data_plane_choice.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Endpoint } from "../net/endpoint.ts";
+import type { TrustMode } from "./peer_trust.ts";
 import type { SshOptions } from "./ssh_side.ts";
 import type { WebSocketDialer } from "./websocket.ts";
 
@@ -51,6 +52,8 @@ export interface AgentOptions {
   readonly dataPlane?: DataPlaneWish | undefined;
   /** How this node reaches and is reached by SSH. @default no server, no jump host */
   readonly ssh?: SshOptions | undefined;
+  /** Which members are peers. @default {"all"} */
+  readonly trust?: TrustMode | undefined;
   /** Ends the start. */
   readonly signal?: AbortSignal | undefined;
   /** Only for the member inside a coordinator. */

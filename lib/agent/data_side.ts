@@ -58,6 +58,8 @@ export interface DataSideOptions {
   readonly isForeign: (datagram: Uint8Array) => boolean;
   /** A discovery datagram came; borrowed until return. */
   readonly onDiscovery: (datagram: Uint8Array, path: UdpPath) => void;
+  /** A peer got its first session, another path, or none. */
+  readonly onPeerChange: (nodeId: string) => void;
   /** TUN or socket broke. */
   readonly onFailed: (error: Error) => void;
 }
@@ -186,6 +188,7 @@ export class DataSide {
       isForeign: this.#options.isForeign,
       onDiscovery: this.#options.onDiscovery,
       onWant: options.onWant,
+      onPeerChange: this.#options.onPeerChange,
       onFailed: this.#options.onFailed,
     });
   }

@@ -1,6 +1,10 @@
 /**
  * The peers of a node: who the roster says they are, and where the coordinator says they may be.
  *
+ * ```
+ * roster, presence ──▶ book ──admitted by the gate──▶ sink: sessions, routes, SSH, relay
+ * ```
+ *
  * @module
  */
 
@@ -25,22 +29,43 @@ export interface PeerSink {
   removePeer(node: NodeRecord): void;
 }
 
+/** Which of the roster's nodes this one has anything to do with; `PeerTrust` is one. */
+export interface PeerGate {
+  /** Asked whenever something is known anew of a peer, and again after `reconsider`. */
+  admits(node: NodeRecord): boolean;
+  /** A node is no member any more. */
+  gone(nodeId: string): void;
+  /** The roster names a node. @returns Whether others have to be judged again. */
+  learn(node: NodeRecord): boolean;
+}
+
 /** Keeps a {@linkcode PeerSink} in step with roster and presence. */
 export class PeerBook {
   readonly #roster: RosterCopy;
   readonly #sink: PeerSink;
+  readonly #gate: PeerGate;
   readonly #ownNodeId: string;
+  readonly #admitted = new Map<string, NodeRecord>();
   readonly #present = new Set<string>();
   #coordinatorAddresses: readonly IpAddress[] = [];
 
-  /** @param ownNodeId The node that is not a peer. */
-  constructor(roster: RosterCopy, sink: PeerSink, ownNodeId: string) {
+  /** @param ownNodeId The node that is not a peer. The sink hears of nobody before `handOver`. */
+  constructor(roster: RosterCopy, sink: PeerSink, gate: PeerGate, ownNodeId: string) {
     this.#roster = roster;
     this.#sink = sink;
+    this.#gate = gate;
     this.#ownNodeId = ownNodeId;
+    const { peers } = this;
+    for (const node of peers) gate.learn(node);
+    for (const node of peers) if (gate.admits(node)) this.#admitted.set(node.nodeId, node);
   }
 
-  /** All peers, by name. */
+  /** The peers that the gate admits, by node id, always as they are. */
+  get admitted(): ReadonlyMap<string, NodeRecord> {
+    return this.#admitted;
+  }
+
+  /** All peers, by name, those that the gate does not admit included. */
   get peers(): NodeRecord[] {
     return [...this.#roster.nodes.values()]
       .filter((node) => node.nodeId !== this.#ownNodeId)
@@ -57,17 +82,31 @@ export class PeerBook {
     for (const node of this.peers) this.#upsert(node);
   }
 
+  /** What the gate goes by has changed: asks it about everybody. */
+  reconsider(): void {
+    const { peers } = this;
+    // First out, then in: an address may have moved from one to the other.
+    const fresh = peers.filter((node) => {
+      if (this.#gate.admits(node)) return !this.#admitted.has(node.nodeId);
+      this.#withdraw(node.nodeId);
+      return false;
+    });
+    for (const node of fresh) this.#upsert(node);
+  }
+
   /** Takes a change of the roster. */
   applyRoster(roster: Roster): void {
-    const before = new Map(this.#roster.nodes);
     const { upserts, removes } = this.#roster.apply(roster);
     // First out, then in: an address may have moved from one to the other.
     for (const nodeId of removes) {
-      const node = before.get(nodeId);
-      if (node !== undefined && nodeId !== this.#ownNodeId) this.#sink.removePeer(node);
+      this.#withdraw(nodeId);
+      this.#gate.gone(nodeId);
       this.#present.delete(nodeId);
     }
-    for (const node of upserts) if (node.nodeId !== this.#ownNodeId) this.#upsert(node);
+    const others = upserts.filter(({ nodeId }) => nodeId !== this.#ownNodeId);
+    const haveLearned = others.filter((node) => this.#gate.learn(node)).length > 0;
+    if (haveLearned) this.reconsider();
+    for (const node of others) this.#upsert(node);
   }
 
   /** Takes news of who is connected and where. */
@@ -103,10 +142,12 @@ export class PeerBook {
    */
   find(text: string): NodeRecord {
     const wanted = text.toLowerCase();
-    const exact = this.peers.find(({ name, nodeId, addresses }) =>
+    const exact = this.peers.filter(({ name, nodeId, addresses }) =>
       [name, nodeId, addresses.ipv4, addresses.ipv6].includes(wanted)
     );
-    if (exact !== undefined) return exact;
+    // Whoever took another one's name or address must not be in its way.
+    const found = exact.find(({ nodeId }) => this.#admitted.has(nodeId)) ?? exact[0];
+    if (found !== undefined) return found;
     const beginning = wanted.length < MIN_NODE_ID_PREFIX
       ? []
       : this.peers.filter(({ nodeId }) => nodeId.startsWith(wanted));
@@ -116,7 +157,16 @@ export class PeerBook {
   }
 
   #upsert(node: NodeRecord): void {
+    if (!this.#gate.admits(node)) return this.#withdraw(node.nodeId);
+    this.#admitted.set(node.nodeId, node);
     this.#sink.upsertPeer(node, node.endpoints.flatMap((hint) => this.#endpointsOf(hint)));
+  }
+
+  #withdraw(nodeId: string): void {
+    const node = this.#admitted.get(nodeId);
+    if (node === undefined) return;
+    this.#admitted.delete(nodeId);
+    this.#sink.removePeer(node);
   }
 
   #endpointsOf({ endpoint, source }: EndpointHint): Endpoint[] {

@@ -11,9 +11,11 @@ import type { PeerStatus } from "../mesh/device_options.ts";
 import type { NodeAddresses, NodeRecord, Welcome } from "../wire/control_message.ts";
 import type { DataSide } from "./data_side.ts";
 import type { PeerBook } from "./peer_book.ts";
+import { type PeerTrust, refusalText, type TrustAlarm, type TrustMode } from "./peer_trust.ts";
+import type { PinState } from "./pins.ts";
 
 /** One peer. */
-export interface AgentPeerStatus {
+export interface AgentPeerStatus extends PeerTrustStatus {
   readonly name: string;
   /** 64 hex digits. */
   readonly nodeId: string;
@@ -32,6 +34,16 @@ export interface AgentPeerStatus {
   readonly handshakes: number;
   readonly rxBytes: number;
   readonly txBytes: number;
+}
+
+/** What a node knows of a peer that a coordinator names; absent where there is no coordinator. */
+export interface PeerTrustStatus {
+  /** What is known of name and key together. */
+  readonly trust?: PinState;
+  /** Why there is no session with it, for a person. */
+  readonly refused?: string;
+  /** The node id that its name was seen with before, until a person looks at it. */
+  readonly keyBefore?: string;
 }
 
 /** One node. */
@@ -58,6 +70,12 @@ export interface AgentStatus {
   readonly endpoints: readonly string[];
   /** The packet policy in force. */
   readonly policy: string;
+  /** Which members are peers of this node. */
+  readonly trust: TrustMode;
+  /** Peers that took name or address of a verified one, and are refused. */
+  readonly alarms: readonly TrustAlarm[];
+  /** How many alarms there have been since this process started. */
+  readonly pinConflicts: number;
   /** Packets and datagrams dropped, by reason; reasons that did not occur are left out. */
   readonly drops: Readonly<Partial<Record<DropReason, number>>>;
   /** What a person should know, a line each. */
@@ -72,6 +90,7 @@ export interface StatusParts {
   readonly isConnected: boolean;
   readonly data: DataSide;
   readonly book: PeerBook;
+  readonly trust: PeerTrust;
   readonly endpoints: readonly string[];
   readonly notes: readonly string[];
   readonly clock: Clock;
@@ -79,7 +98,7 @@ export interface StatusParts {
 
 /** Describes the node. */
 export function agentStatusOf(parts: StatusParts): AgentStatus {
-  const { welcome, data, book, clock } = parts;
+  const { welcome, data, book, trust, clock } = parts;
   const { device } = data;
   const { kind, aead } = device?.dataPlane ?? { kind: "portable", aead: "none" };
   const { reason } = data.dataPlane;
@@ -92,12 +111,16 @@ export function agentStatusOf(parts: StatusParts): AgentStatus {
     interface: data.interfaceName,
     dataPlane: { kind, aead, ...(reason === undefined ? {} : { reason }) },
     coordinator: { url: parts.url, connected: parts.isConnected },
-    peers: book.peers.map((node) =>
-      peerStatusOf(node, device?.peerStatus(node.nodeId), book.isPresent(node.nodeId), clock)
-    ),
+    peers: book.peers.map((node) => ({
+      ...peerStatusOf(node, device?.peerStatus(node.nodeId), book.isPresent(node.nodeId), clock),
+      ...trustStatusOf(node, trust),
+    })),
     udpPort: data.port,
     endpoints: parts.endpoints,
     policy: welcome.mesh.policy,
+    trust: trust.mode,
+    alarms: trust.alarms,
+    pinConflicts: trust.conflicts,
     drops: device === undefined ? {} : nonZero(device.drops),
     notes: parts.notes,
   };
@@ -135,6 +158,16 @@ export function peerStatusOf(
     handshakes: peer?.handshakes ?? 0,
     rxBytes: peer?.rxBytes ?? 0,
     txBytes: peer?.txBytes ?? 0,
+  };
+}
+
+function trustStatusOf(node: NodeRecord, trust: PeerTrust): PeerTrustStatus {
+  const { state, refusal } = trust.judge(node);
+  const keyBefore = trust.keyBefore(node);
+  return {
+    trust: state,
+    ...(refusal !== undefined && { refused: refusalText(refusal) }),
+    ...(keyBefore !== undefined && { keyBefore }),
   };
 }
 

@@ -9,7 +9,7 @@ import { sha256 } from "../../lib/crypto/hash.ts";
 import { randomBytes } from "../../lib/crypto/random.ts";
 import type { NodeRecord, Psks, Roster } from "../../lib/wire/control_message.ts";
 import { readCachedRoster } from "../../lib/agent/membership.ts";
-import { AT_COORDINATOR, PeerBook } from "../../lib/agent/peer_book.ts";
+import { AT_COORDINATOR, PeerBook, type PeerGate } from "../../lib/agent/peer_book.ts";
 import { RosterCopy } from "../../lib/agent/roster_copy.ts";
 import { StateFolder } from "../../lib/agent/state_folder.ts";
 import { FakeClock } from "../fakes/clock.ts";
@@ -32,6 +32,9 @@ function node(name: string, host: number, endpoint = `192.0.2.${host}:1`): NodeR
 function roster(version: number, upserts: NodeRecord[], rest: Partial<Roster> = {}): Roster {
   return { kind: "roster", version, lineage: "l", full: false, upserts, removes: [], ...rest };
 }
+
+/** Admits everybody. */
+const ALL: PeerGate = { admits: () => true, gone() {}, learn: () => false };
 
 const [ANN, BEN, CAT] = [node("ann", 1), node("ben", 2), node("cat", 3)];
 
@@ -142,10 +145,15 @@ Deno.test("PeerBook keeps the device in step with roster and presence", () =>
   inTempFolder((base) => {
     const { folder, open } = setUp(base);
     const calls: string[] = [];
-    const book = new PeerBook(open(), {
-      upsertPeer: ({ name }, at) => calls.push(`+${name} ${at.map(formatEndpoint).join()}`),
-      removePeer: ({ name }) => calls.push(`-${name}`),
-    }, ANN.nodeId);
+    const book = new PeerBook(
+      open(),
+      {
+        upsertPeer: ({ name }, at) => calls.push(`+${name} ${at.map(formatEndpoint).join()}`),
+        removePeer: ({ name }) => calls.push(`-${name}`),
+      },
+      ALL,
+      ANN.nodeId,
+    );
     const take = () => calls.splice(0);
     book.applyRoster(roster(1, [ANN, BEN, CAT], { full: true }));
     deepStrictEqual(take(), ["+ben 192.0.2.2:1", "+cat 192.0.2.3:1"]);
@@ -181,7 +189,7 @@ Deno.test("PeerBook.find() takes a name, an address, a node id or its first digi
     const { folder, open } = setUp(base);
     const copy = open();
     copy.apply(roster(1, [ANN, BEN, CAT], { full: true }));
-    const book = new PeerBook(copy, { upsertPeer() {}, removePeer() {} }, ANN.nodeId);
+    const book = new PeerBook(copy, { upsertPeer() {}, removePeer() {} }, ALL, ANN.nodeId);
     const { nodeId } = BEN;
     for (const text of ["ben", "BEN", "100.64.0.2", "fd00::2", nodeId, nodeId.slice(0, 8)]) {
       strictEqual(book.find(text).name, "ben", text);

@@ -7,6 +7,7 @@
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import type { DataSide } from "../../lib/agent/data_side.ts";
 import type { PeerBook } from "../../lib/agent/peer_book.ts";
+import type { PeerTrust } from "../../lib/agent/peer_trust.ts";
 import { agentStatusOf, peerStatusOf } from "../../lib/agent/status.ts";
 import { Backoff } from "../../lib/agent/backoff.ts";
 import { toBase64, toBase64Url, toHex } from "../../lib/base/bytes.ts";
@@ -87,6 +88,13 @@ Deno.test("agentStatusOf() has exactly the fields that programs know, and no sec
       dataPlane: { kind: "portable" },
     } as unknown as DataSide,
     book: { peers: [NODE], isPresent: () => false } as unknown as PeerBook,
+    trust: {
+      mode: "all",
+      alarms: [],
+      conflicts: 3,
+      judge: () => ({ state: "seen", refusal: { kind: "unverified" } }),
+      keyBefore: () => undefined,
+    } as unknown as PeerTrust,
     endpoints: ["192.0.2.9:7"],
     notes: [],
     clock,
@@ -109,10 +117,16 @@ Deno.test("agentStatusOf() has exactly the fields that programs know, and no sec
       handshakes: 3,
       rxBytes: 10,
       txBytes: 20,
+      trust: "seen",
+      refused: "it is not verified, and this node trusts verified peers only; compare its key by " +
+        "tunnelmesh peer verify",
     }],
     udpPort: 7,
     endpoints: ["192.0.2.9:7"],
     policy: "allow-all",
+    trust: "all",
+    alarms: [],
+    pinConflicts: 3,
     drops: { "bad-tag": 2 },
     notes: [],
   });

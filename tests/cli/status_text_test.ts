@@ -41,6 +41,9 @@ const STATUS: AgentStatus = {
   udpPort: 1,
   endpoints: [],
   policy: "allow-all",
+  trust: "all",
+  alarms: [],
+  pinConflicts: 0,
   drops: {},
   notes: ["IPv6 is off"],
 };

@@ -1,0 +1,95 @@
+/**
+ * What the control socket of a running node answers about whom it knows: `peer show`, `peer verify`
+ * and `peer forget`.
+ *
+ * What must hold: what is verified is the very key that a person was shown.
+ *
+ * @module
+ */
+
+import type { ControlMethod } from "./control_socket.ts";
+import { AgentError } from "./errors.ts";
+import type { PeerBook } from "./peer_book.ts";
+import { type PeerTrust, refusalText } from "./peer_trust.ts";
+import type { NamedKey, Pin, PinState } from "./pins.ts";
+
+/** Whom the methods ask and tell. */
+export interface TrustMethodParts {
+  readonly book: PeerBook;
+  readonly trust: PeerTrust;
+  /** This node itself. */
+  readonly self: () => NamedKey;
+}
+
+/** Who a node is, for a person to compare. */
+export interface PeerIdentity extends NamedKey {
+  /** Absent for this node itself. */
+  readonly trust?: PinState;
+  /** Why there is no session with it. */
+  readonly refused?: string;
+  /** The node id that its name was seen with before. */
+  readonly keyBefore?: string;
+}
+
+/** What became of a name. */
+export interface ForgottenPeer {
+  /** The pin that is no more. */
+  readonly forgotten: Pin;
+  /** Who the coordinator says has this name; absent if nobody has. */
+  readonly present?: NamedKey;
+}
+
+/** Makes the methods, by name. */
+export function trustMethods(parts: TrustMethodParts): Readonly<Record<string, ControlMethod>> {
+  return {
+    "peer-identity": ({ peer }) =>
+      peer === undefined ? parts.self() : identityOf(parts, String(peer)),
+    "peer-verify": ({ name, nodeId }) => verify(parts, String(name), String(nodeId)),
+    "peer-forget": ({ name }) => forget(parts, String(name)),
+  };
+}
+
+function identityOf({ book, trust }: TrustMethodParts, peer: string): PeerIdentity {
+  const node = book.find(peer);
+  const { name, nodeId } = node;
+  const { state, refusal } = trust.judge(node);
+  const keyBefore = trust.keyBefore(node);
+  return {
+    ...{ name, nodeId, trust: state },
+    ...(refusal !== undefined && { refused: refusalText(refusal) }),
+    ...(keyBefore !== undefined && { keyBefore }),
+  };
+}
+
+/** A name that nobody has yet may be verified, too: whoever comes by it later needs this key. */
+function verify({ book, trust }: TrustMethodParts, name: string, nodeId: string): NamedKey {
+  const present = withName(book, name);
+  const node = present.find((one) => one.nodeId === nodeId);
+  if (node === undefined && present.length > 0) {
+    throw new AgentError(
+      "failed",
+      `Cannot verify "${name}": the mesh has it with another key than the one that was compared; ` +
+        "look again",
+    );
+  }
+  trust.verify(name, nodeId, node === undefined ? [] : Object.values(node.addresses));
+  book.reconsider();
+  return { name, nodeId };
+}
+
+function forget({ book, trust }: TrustMethodParts, name: string): ForgottenPeer {
+  const forgotten = trust.forget(name);
+  if (forgotten === undefined) {
+    throw new AgentError("failed", `Cannot forget "${name}": nothing is known of that name`);
+  }
+  book.reconsider();
+  const [node] = withName(book, name);
+  return {
+    forgotten,
+    ...(node !== undefined && { present: { name: node.name, nodeId: node.nodeId } }),
+  };
+}
+
+function withName(book: PeerBook, name: string) {
+  return book.peers.filter((node) => node.name.toLowerCase() === name.toLowerCase());
+}
