@@ -4,8 +4,10 @@
  *
  * Only what the kernel's own receive offload (GRO) would join is joined: neighbours in order, with
  * equal headers but for what segmentation changes, TCP without SYN, RST and URG, whole UDP; and only
- * packets whose checksum is partial, since nobody has verified any other. Nothing is held back past
- * {@linkcode Coalescing.flush}, and nothing overtakes.
+ * packets whose checksum is partial, since nobody has verified any other. Joining makes one IPv4
+ * header of many, with a checksum of its own: a packet whose header checksum is wrong goes on alone,
+ * as it came, for joining would mend it. Nothing is held back past {@linkcode Coalescing.flush}, and
+ * nothing overtakes.
  *
  * @module
  */
@@ -262,7 +264,8 @@ export class Coalescing {
         view.getUint16(a + 6) === view.getUint16(b + 6) && // fragmentation
         view.getUint16(a + 8) === view.getUint16(b + 8) && // time to live, protocol
         view.getUint32(a + 12) === view.getUint32(b + 12) &&
-        view.getUint32(a + 16) === view.getUint32(b + 16);
+        view.getUint32(a + 16) === view.getUint32(b + 16) &&
+        this.#hasRightChecksum(b) && (this.#count > 1 || this.#hasRightChecksum(a));
     }
     // Version, class, flow; next header and hop limit; addresses.
     if (view.getUint32(a) !== view.getUint32(b)) return false;
@@ -271,6 +274,17 @@ export class Coalescing {
       if (view.getUint32(a + i) !== view.getUint32(b + i)) return false;
     }
     return true;
+  }
+
+  /** Of an IPv4 header without options. Its sum is the same in any byte order (RFC 1071). */
+  #hasRightChecksum(at: number): boolean {
+    const { view } = this.#memory;
+    let sum = 0;
+    for (let i = 0; i < 20; i += 4) {
+      const word = view.getUint32(at + i, true);
+      sum += (word >>> 16) + (word & 0xffff);
+    }
+    return sum % 0xffff === 0; // and never 0, for the version is in it
   }
 
   #continuesTcp(b: number, transport: number, headers: number): boolean {

@@ -78,12 +78,21 @@ function received({ header, packet }: Write): Uint8Array[] {
     );
   }
   requirePseudoHeader(packet, transport, isTcp);
-  return naiveSplit({
-    bytes: packet,
-    gsoSize: type === 0 ? 0 : view.getUint16(4, true),
-    transport,
-    isTcp,
-  });
+  if (type === 0) {
+    // What is no super-segment keeps its IP header, be it right or wrong.
+    const [alone] = naiveSplit({ bytes: packet, gsoSize: 0, transport, isTcp });
+    alone!.set(packet.subarray(0, transport));
+    return [alone!];
+  }
+  ok(hasRightHeader(packet, transport, isTcp), "or the kernel would drop the whole super-segment");
+  return naiveSplit({ bytes: packet, gsoSize: view.getUint16(4, true), transport, isTcp });
+}
+
+/** Whether the header's checksum is what it should be; IPv6 has none. */
+function hasRightHeader(packet: Uint8Array, transport: number, isTcp: boolean): boolean {
+  const copy = packet.slice();
+  completeChecksums(copy, transport, isTcp);
+  return packet[0]! >> 4 === 6 || (copy[10] === packet[10] && copy[11] === packet[11]);
 }
 
 /** The kernel goes on from what stands in the field, so it must be the pseudo-header's sum. */
@@ -115,6 +124,7 @@ const ARRIVALS = fc.record({
   shapes: fc.array(SHAPE, { minLength: 1, maxLength: 4 }),
   swaps: fc.array(fc.nat(400), { maxLength: 6 }),
   drops: fc.array(fc.nat(400), { maxLength: 3 }),
+  damaged: fc.array(fc.tuple(fc.nat(400), fc.nat(15)), { maxLength: 4 }),
   isPartial: fc.array(fc.integer({ min: 0, max: 9 }), { minLength: 7, maxLength: 7 }),
   hasUdp: fc.boolean(),
 });
@@ -122,7 +132,7 @@ const ARRIVALS = fc.record({
 Deno.test("Coalescing delivers the packets it was given, in order, byte for byte", () => {
   // Any authenticated peer can send these.
   fc.assert(
-    fc.property(ARRIVALS, ({ shapes, swaps, drops, isPartial, hasUdp }) => {
+    fc.property(ARRIVALS, ({ shapes, swaps, drops, damaged, isPartial, hasUdp }) => {
       const packets: { whole: Uint8Array; given: Uint8Array }[] = [];
       for (const shape of shapes) {
         const small = { ...shape, payload: Math.min(shape.payload, 20 * shape.gsoSize) };
@@ -139,6 +149,12 @@ Deno.test("Coalescing delivers the packets it was given, in order, byte for byte
         const i = swap % packets.length;
         const j = (swap + 1) % packets.length;
         [packets[i], packets[j]] = [packets[j]!, packets[i]!];
+      }
+      for (const [place, bit] of damaged) {
+        const { whole, given } = packets[place % packets.length]!;
+        if (whole[0]! >> 4 !== 4) continue;
+        // The header's checksum, which nobody may mend.
+        for (const packet of [whole, given]) packet[10 + (bit >> 3)]! ^= 1 << (bit & 7);
       }
       const writes = coalesce(packets.map(({ given }) => given), hasUdp);
       deepStrictEqual(writes.flatMap(received), packets.map(({ whole }) => whole));
@@ -184,14 +200,36 @@ const WRITES: [
   [{}, (p) => p[2]![5]! ^= 1, 3, "another identification than the next"],
 ];
 
+/** Which header checksums are wrong, how many writes it takes, and why. */
+const DAMAGED: [shape: Partial<Shape>, places: number[], count: number, why: string][] = [
+  [{}, [0], 2, "the first goes alone, the others together"],
+  [{}, [2], 3, "one in the middle parts them"],
+  [{}, [4], 2, "the last goes alone"],
+  [{}, [1, 2], 4, "two wrong ones are not joined with each other either"],
+  [{ isTcp: false }, [2], 3, "the same for UDP"],
+];
+
 Deno.test("Coalescing joins what the kernel would, and nothing else", () => {
   for (const [shape, change, count, why] of WRITES) {
     const offloaded = superSegment({ ...BASE, ...shape });
     const packets = naiveSplit(offloaded);
     change(packets);
     const { transport, isTcp } = offloaded;
+    for (const packet of packets) completeChecksums(packet, transport, isTcp);
     const given = packets.map((packet) => partial(packet, transport, isTcp));
     strictEqual(coalesce(given).length, count, why);
+  }
+});
+
+Deno.test("Coalescing hands a packet with a wrong header checksum on alone, as it came", () => {
+  for (const [shape, places, count, why] of DAMAGED) {
+    const offloaded = superSegment({ ...BASE, ...shape });
+    const { transport, isTcp } = offloaded;
+    const whole = naiveSplit(offloaded);
+    for (const place of places) whole[place]![10]! ^= 1;
+    const writes = coalesce(whole.map((packet) => partial(packet, transport, isTcp)));
+    strictEqual(writes.length, count, why);
+    deepStrictEqual(writes.flatMap(received), whole, why);
   }
 });
 
