@@ -68,10 +68,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     firstPayloadLength: 0,
     secondPayloadLength: INDEX_LENGTH,
     replay: "increasing",
-    prologue(_meshId, header) {
-      check("header", header, HEADER_LENGTH);
-      return concatBytes(utf8("tunnelmesh-pair/1"), header);
-    },
+    prologue: (_meshId, header) => pairPrologue(PAIR_PARTITION, header),
   },
   "pair-interop": {
     id: 4,
@@ -82,6 +79,29 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     prologue: () => new Uint8Array(0),
   },
 };
+
+/** The native partition of pairing, unless both sides choose another. */
+export const PAIR_PARTITION = "tunnelmesh-pair/1";
+
+/** What may name a partition: printable, so that no name runs into the header behind it. */
+const PARTITION = /^[\x21-\x7e]{1,64}$/;
+
+/**
+ * The prologue of a native partition of pairing: nodes of two partitions never complete a handshake.
+ *
+ * @param partition 1 to 64 printable ASCII characters without blanks.
+ * @param header First 8 bytes of the initiation.
+ * @throws {RangeError} If one of them is anything else.
+ */
+export function pairPrologue(partition: string, header: Uint8Array): Uint8Array {
+  if (!PARTITION.test(partition)) {
+    throw new RangeError(
+      "Cannot build a prologue: a partition is 1 to 64 printable ASCII characters without blanks",
+    );
+  }
+  check("header", header, HEADER_LENGTH);
+  return concatBytes(utf8(partition), header);
+}
 
 /** The protocol of the control channel between a node and its coordinator. */
 export const CONTROL_PROTOCOL = "Noise_IKpsk2_25519_ChaChaPoly_SHA256";

@@ -82,10 +82,22 @@ export class Admission {
       return undefined;
     }
     if (budget === this.#strangers && path.endpoint !== undefined) {
-      const challenge = this.#jar.challenge(initiation, path.endpoint, now);
-      return { reason: "under-load", challenge };
+      return this.challenge(initiation, path, now);
     }
     return { reason: isThere ? "rate-limited" : "dh-budget" };
+  }
+
+  /**
+   * Refuses an initiation that may come again with proof of where it comes from.
+   *
+   * @param path With an endpoint.
+   */
+  challenge(initiation: Initiation, path: Path, now: number): Refused {
+    if (path.endpoint === undefined) return { reason: "under-load" };
+    return {
+      reason: "under-load",
+      challenge: this.#jar.challenge(initiation, path.endpoint, now),
+    };
   }
 
   /** The same for an initiation that was answered already, so that no handshake is computed. */
