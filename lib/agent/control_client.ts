@@ -178,6 +178,8 @@ export class CoordinatorLine {
     this.#attempt = undefined;
     this.#lastFailure = end.failure;
     if (this.#isClosed) return;
+    // Whoever is disabled waits to be enabled, at the same pace however long it takes.
+    if (end.refusal?.reason === "disabled") this.#backoff.reset();
     if (end.failure.fault === "refused") this.#backoff.slowDown();
     const retryMs = this.#backoff.next();
     const { clock, events } = this.#options;

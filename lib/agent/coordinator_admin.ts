@@ -17,6 +17,7 @@ import type { NodeState } from "../coordinator/store.ts";
 import { RefusalError } from "../wire/refusal.ts";
 import type { ControlMethod } from "./control_socket.ts";
 import { AgentError } from "./errors.ts";
+import { coordinatorMetrics } from "./metrics.ts";
 
 /** Shortest beginning of a node id that may stand for it. */
 const MIN_NODE_ID_PREFIX = 8;
@@ -46,9 +47,25 @@ export interface PskAnswer extends PskStatus {
   readonly online: number;
 }
 
+/** The part of a coordinator that is asked. */
+export type AdministeredCoordinator = Pick<
+  Coordinator,
+  | "status"
+  | "peers"
+  | "isRemoved"
+  | "setState"
+  | "token"
+  | "rotateToken"
+  | "createInvite"
+  | "listTokens"
+  | "revokeInvite"
+  | "pskStatus"
+  | "rotatePsk"
+>;
+
 /** What an {@linkcode adminMethods} table works on. */
 export interface AdminOptions {
-  readonly coordinator: Coordinator;
+  readonly coordinator: AdministeredCoordinator;
   /** Node id of the coordinator's own member; `undefined` where there is none. */
   readonly ownNodeId: string | undefined;
   /** The command that joins another machine by a token. */
@@ -71,6 +88,7 @@ export function adminMethods(options: AdminOptions): Record<string, ControlMetho
   };
   return {
     "status": () => coordinator.status(),
+    "metrics": () => coordinatorMetrics(coordinator.status()),
     "peers": () => coordinator.peers(),
     "peer-disable": ({ peer }) => change(options, "disable", textOf(peer)),
     "peer-enable": ({ peer }) => change(options, "enable", textOf(peer)),
@@ -125,7 +143,7 @@ function change({ coordinator, ownNodeId }: AdminOptions, verb: Verb, text: stri
 }
 
 /** The member that a person means by name, mesh address, node id or the beginning of one. */
-function find(coordinator: Coordinator, verb: Verb, text: string): CoordinatorPeer {
+function find(coordinator: AdministeredCoordinator, verb: Verb, text: string): CoordinatorPeer {
   const wanted = text.toLowerCase();
   const members = coordinator.peers();
   const exact = members.find(({ name, nodeId, addresses }) =>
@@ -147,7 +165,10 @@ function find(coordinator: Coordinator, verb: Verb, text: string): CoordinatorPe
   }
 }
 
-function invite(coordinator: Coordinator, { forMs, name }: Record<string, unknown>): Invitation {
+function invite(
+  coordinator: AdministeredCoordinator,
+  { forMs, name }: Record<string, unknown>,
+): Invitation {
   if (typeof forMs !== "number" || !(forMs >= INVITE_MS.least && forMs <= INVITE_MS.most)) {
     throw new AgentError("usage", "Cannot invite: an invite lasts from a second to a year");
   }
@@ -160,7 +181,7 @@ function invite(coordinator: Coordinator, { forMs, name }: Record<string, unknow
 }
 
 /** Revokes an invite, or says why there is nothing to revoke and what to do instead. */
-function revoke(coordinator: Coordinator, id: unknown): CoordinatorToken {
+function revoke(coordinator: AdministeredCoordinator, id: unknown): CoordinatorToken {
   const token = coordinator.listTokens().find((one) => one.id === id);
   const why = whyNotRevocable(token);
   if (why !== undefined) throw new AgentError("failed", `Cannot revoke token ${id}: ${why}`);

@@ -1,8 +1,9 @@
 /**
  * This node's copy of the roster: changed by the coordinator's deltas, kept on disk.
  *
- * The disk gets it a moment after a change, never for each of many; a full disk costs nothing but
- * the copy's freshness.
+ * The disk gets it a moment after a change, never for each of many, but at once if somebody is no
+ * member any more: a start without the coordinator must not bring that one back. A full disk costs
+ * nothing but the copy's freshness.
  *
  * @module
  */
@@ -81,7 +82,8 @@ export class RosterCopy {
   /** Takes what the coordinator said about members, and says what that changed. */
   apply(roster: Roster): RosterChange {
     const change = this.#change(roster);
-    this.#writeSoon(WRITE_DELAY_MS);
+    // At once is: after the caller has ended the sessions of who is removed.
+    this.#writeSoon(change.removes.length > 0 ? 0 : WRITE_DELAY_MS);
     return change;
   }
 

@@ -5,6 +5,9 @@
  * stranger ──welcome──▶ member ──"removed" or "not-a-member", and a token is at hand──▶ stranger
  * ```
  *
+ * Who was welcomed by this process and is "removed" then was put out by somebody, and does not come
+ * back by itself; a person has to start it again with a token.
+ *
  * @module
  */
 
@@ -27,6 +30,7 @@ export class Standing {
   #welcome: Welcome | undefined;
   #isStranger: boolean;
   #hasJoinedNow = false;
+  #wasWelcomed = false;
 
   /**
    * Starts as what the state folder knows.
@@ -74,7 +78,8 @@ export class Standing {
    * @returns Whether to try again at once, with the token.
    */
   takeRefusal(refusal: Refusal | undefined): boolean {
-    const isForgotten = refusal?.reason === "not-a-member" || refusal?.reason === "removed";
+    const isForgotten = refusal?.reason === "not-a-member" ||
+      (refusal?.reason === "removed" && !this.#wasWelcomed);
     if (!isForgotten || this.#isStranger || this.#plan.token === undefined) return false;
     this.#isStranger = true;
     return true;
@@ -90,6 +95,7 @@ export class Standing {
     const { coordinatorUrl, coordinatorKey } = this.#plan;
     const statement = this.#statement;
     this.#welcome = welcome;
+    this.#wasWelcomed = true;
     this.#hasJoinedNow ||= this.#isStranger;
     try {
       writeMembership(this.#folder, { coordinatorUrl, coordinatorKey, statement, welcome });

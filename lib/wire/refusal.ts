@@ -21,7 +21,7 @@ export const REFUSALS = {
   "token-revoked": [4414, "stop", "the invite was revoked: ask for another one"],
   "not-a-member": [4420, "stop", "this node is not a member: join again with a token"],
   "removed": [4421, "stop", "this node was removed from the mesh: join again with a token"],
-  "disabled": [4422, "stop", "this node is disabled"],
+  "disabled": [4422, "stop", "this node is disabled: whoever runs the coordinator can enable it"],
   "bad-statement": [4430, "stop", "the identity statement is missing or does not verify"],
   "bad-name": [4431, "stop", "the name is no valid name: letters, digits and hyphens, at most 63"],
   "reserved-name": [4432, "stop", "the name is reserved: choose another one by --name"],

@@ -253,6 +253,23 @@ Deno.test("CoordinatorLine turns every refusal into what to do, and knows which 
   }
 });
 
+Deno.test("CoordinatorLine asks at the same pace for as long as the node is disabled", async () => {
+  const { line, coordinator, clock, ends } = setUp();
+  coordinator.behave = "disabled";
+  line.start();
+  await settle();
+  for (let i = 0; i < 6; i++) {
+    strictEqual(ends.at(-1)!.retryMs, 10_000);
+    clock.advance(10_000);
+    await settle();
+  }
+  coordinator.behave = "welcome";
+  clock.advance(10_000);
+  await settle();
+  ok(line.isConnected);
+  line.close();
+});
+
 Deno.test("CoordinatorLine names restore and re-join where another coordinator answers", async () => {
   // It cannot read message 1 and says so, or (with our key but another PSK) fails message 2.
   const other = setUp(generateKeyPair().publicKey);

@@ -115,6 +115,23 @@ Deno.test("RosterCopy gathers changes, and writes endpoints later than members",
     folder.close();
   }));
 
+Deno.test("RosterCopy has the disk forget at once who is no member any more", () =>
+  inTempFolder((base) => {
+    const { clock, folder, open } = setUp(base);
+    const copy = open();
+    copy.setPsks(PSKS);
+    copy.apply(roster(1, [ANN, BEN], { full: true }));
+    clock.advance(1_000);
+    copy.apply(roster(2, [CAT]));
+    copy.apply(roster(3, [], { removes: [BEN.nodeId] }));
+    clock.advance(0);
+    deepStrictEqual([...open().nodes.values()], [ANN, CAT], "what waited goes along");
+    copy.apply(roster(9, [CAT], { full: true }));
+    clock.advance(0);
+    deepStrictEqual([...open().nodes.values()], [CAT], "also who a full roster does not name");
+    folder.close();
+  }));
+
 Deno.test("RosterCopy goes on with a disk that refuses, and writes once it no longer does", () =>
   inTempFolder((base) => {
     const { clock, folder, failures, open } = setUp(base);

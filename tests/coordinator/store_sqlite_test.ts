@@ -9,7 +9,7 @@ import { DatabaseSync } from "node:sqlite";
 import { type Store, StoreError } from "../../lib/coordinator/store.ts";
 import { SqliteStore } from "../../lib/coordinator/store_sqlite.ts";
 import { MemoryStore } from "./memory_store.ts";
-import { nodeRow, storeContract } from "./store_contract.ts";
+import { nodeRow, storeContract, tokenRow } from "./store_contract.ts";
 
 storeContract("MemoryStore", { open: () => new MemoryStore() });
 storeContract("SqliteStore in memory", { open: () => new SqliteStore(":memory:") });
@@ -84,6 +84,32 @@ Deno.test("SqliteStore.save() on a full disk saves nothing and goes on", async (
     store.close();
   });
 });
+
+/** Version => what takes a registry of today back to it. */
+const BACK: Readonly<Record<number, string>> = {
+  1: "ALTER TABLE tokens DROP COLUMN name; ALTER TABLE nodes DROP COLUMN ssh",
+  2: "ALTER TABLE tokens DROP COLUMN name",
+};
+for (const [version, back] of Object.entries(BACK)) {
+  Deno.test(`SqliteStore opens a registry of version ${version}, and keeps what is in it`, async () => {
+    await withFile((path) => {
+      let store = new SqliteStore(path);
+      store.save({ nodes: [nodeRow()], tokens: [tokenRow()], settings: { a: "1" } });
+      const before = store.load();
+      store.close();
+      const database = new DatabaseSync(path);
+      database.exec(`${back}; PRAGMA user_version = ${version}`);
+      database.close();
+      store = new SqliteStore(path);
+      deepStrictEqual(store.load(), before);
+      store.save({ tokens: [tokenRow({ serial: 2, tokenId: new Uint8Array(8), name: "desk" })] });
+      store.close();
+      store = new SqliteStore(path);
+      strictEqual(store.load().tokens[1]!.name, "desk");
+      store.close();
+    });
+  });
+}
 
 Deno.test("SqliteStore refuses files that are newer, damaged or somewhere impossible", async () => {
   await withFile((path) => {
