@@ -35,7 +35,6 @@ const MAX_ECHOES = 16;
 /** The liveness of one peer. */
 export class Liveness {
   #rttMs: number | undefined;
-  #handshakeMs = Infinity;
   /** When the first unanswered echo was sent. */
   #askedAt: number | undefined;
   #silentAt: number | undefined;
@@ -62,14 +61,6 @@ export class Liveness {
       this.#echoes.delete(key);
     }
     return isOpen;
-  }
-
-  /**
-   * Called when a handshake completed: a first idea of the round trip. The true one may be shorter,
-   * if one of its messages was lost and repeated.
-   */
-  handshakeTook(ms: number): void {
-    this.#handshakeMs = ms;
   }
 
   /** Called when another keypair becomes current. */
@@ -145,8 +136,9 @@ export class Liveness {
   }
 
   get #answerWaitMs(): number {
-    const rttMs = this.#rttMs ?? Math.min(this.#handshakeMs, MIN_SILENCE_MS / SILENCE_ROUND_TRIPS);
-    return Math.max(MIN_ANSWER_MS, SILENCE_ROUND_TRIPS * rttMs);
+    // A handshake says little of the round trip: its messages are repeated while holes are punched.
+    // Where that is long, the first answer comes late, tells it, and has cost one handshake.
+    return Math.max(MIN_ANSWER_MS, SILENCE_ROUND_TRIPS * (this.#rttMs ?? 0));
   }
 
   #noticeAnswers({ activity: { receivedAt } }: Keypair): void {

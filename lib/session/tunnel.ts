@@ -195,7 +195,7 @@ export class Tunnel {
     if (typeof completed === "string") return void out.push({ kind: "drop", reason: completed });
     if (this.#isEnded) return refuseEnded(completed.keys, out);
 
-    const { keys, outstanding: { localIndex, crossedBy, sentAt } } = completed;
+    const { keys, outstanding: { localIndex, crossedBy } } = completed;
     const slot = this.#add(
       keys,
       { local: localIndex, remote: response.senderIndex },
@@ -210,7 +210,6 @@ export class Tunnel {
     this.#accepted.remember(response, slot.keypair, path);
     out.push({ kind: "install", keypair: slot.keypair });
     this.#establish(slot, now, out);
-    this.liveness.handshakeTook(now - sentAt);
     // "On completing a handshake the initiator sends at once: queued data, else an empty datagram."
     out.push({ kind: "seal", keypair: slot.keypair, plaintext: EMPTY, onlyIfUnused: true });
   }
@@ -228,7 +227,6 @@ export class Tunnel {
     keypair.unconfirmedPaths = [];
     keypair.isConfirmed = true;
     this.#establish(slot, now, out);
-    this.liveness.handshakeTook(now - keypair.createdAt);
   }
 
   /** Sends an echo that somebody waits for, by a new session if need be. */

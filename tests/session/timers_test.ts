@@ -257,6 +257,29 @@ Deno.test("A peer that lost its keys is noticed in about two seconds of traffic"
   ok(took >= 1_750 && took < 2_000, `${took} ms`);
 });
 
+Deno.test("A peer that is gone is noticed as soon after a handshake of many tries", () => {
+  const world = new World();
+  const [a, b] = world.pair();
+  world.wire = () => [];
+  a.act(a.sessions.initiate(b.nodeId, world.clock.now()));
+  world.run(700);
+  world.wire = (flight) => [flight];
+  // The same initiation goes out again, as while holes are punched.
+  a.act([{ kind: "send", peer: b.nodeId, datagram: a.peer(b).outstanding! }]);
+  world.run(50);
+  b.send(a, 1);
+  world.run(50);
+  deepStrictEqual(a.delivered, [1]);
+  world.wire = () => [];
+  const goneAt = world.clock.now();
+  while (!a.peer(b).isSilent && world.clock.now() < goneAt + 10_000) {
+    a.send(b, 9);
+    world.run(50);
+  }
+  const took = world.clock.now() - goneAt;
+  ok(took >= 1_750 && took < 1_900, `${took} ms`);
+});
+
 Deno.test("A silent keypair is asked once, then a handshake goes everywhere while sending goes on", () => {
   const [world, a, b] = session();
   world.run(1_500);
@@ -314,8 +337,9 @@ Deno.test("An echo measures the round trip, which silence waits three times for"
   const [a, b] = world.pair();
   world.wire = (flight) => [{ ...flight, delayMs: 400 }];
   a.act(a.sessions.echo(b.nodeId, world.clock.now()));
-  world.run(5_000);
+  world.run(10_000);
   deepStrictEqual(a.echoed, [800]);
+  strictEqual(a.peer(b).handshakes, 2, "once it was too slow, before that was known");
   strictEqual(a.peer(b).rttMs, 800);
   const before = world.log.length;
   a.send(b, 1);
