@@ -186,6 +186,10 @@ export class Agent {
       url: this.#plan.coordinatorUrl,
       isConnected: this.#talk.isConnected,
       data: this.#data,
+      carriers: {
+        relay: { connected: this.#relay.transport.isConnected, ...this.#relay.transport.drops },
+        ...(this.#ssh !== undefined && { ssh: { ...this.#ssh.transport.drops } }),
+      },
       book: this.#book,
       trust: this.#trust,
       endpoints: this.#reach.hints.map(({ endpoint }) => endpoint),

@@ -8,6 +8,7 @@ import { DeviceError } from "../mesh/device_options.ts";
 import type { ControlMethod } from "./control_socket.ts";
 import type { DataSide } from "./data_side.ts";
 import { AgentError } from "./errors.ts";
+import { nodeMetrics } from "./metrics.ts";
 import type { PeerBook } from "./peer_book.ts";
 import { type PeerTrust, refusalText } from "./peer_trust.ts";
 import type { AgentStatus } from "./status.ts";
@@ -30,6 +31,7 @@ export interface AgentMethodParts extends TrustMethodParts {
 export function agentMethods(parts: AgentMethodParts): Readonly<Record<string, ControlMethod>> {
   return {
     status: () => parts.status(),
+    metrics: () => nodeMetrics(parts.status()),
     peers: () => parts.status().peers,
     ping: ({ peer, timeoutMs }) => parts.ping(String(peer), pingTimeoutOf(timeoutMs)),
     "ssh-changed": () => parts.sshChanged(),

@@ -38,6 +38,7 @@ import { readMark, readPort, writeMark, writePort } from "./small_files.ts";
 import { StateFolder } from "./state_folder.ts";
 import { StaticInterface } from "./static_interface.ts";
 import { devicePeersOf, nodeIdOf, StaticPolicy } from "./static_policy.ts";
+import { nodeMetrics } from "./metrics.ts";
 import { type StaticStatus, staticStatusOf } from "./static_status.ts";
 
 const log = logOf("agent");
@@ -203,6 +204,7 @@ export class StaticNode {
   #serve(): void {
     this.#control = new ControlSocketServer(this.#folder.path, AGENT_SOCKET, {
       status: () => this.status(),
+      metrics: () => nodeMetrics(this.status()),
       peers: () => this.status().peers,
       ping: ({ peer, timeoutMs }) => this.ping(String(peer), pingTimeoutOf(timeoutMs)),
       reload: () => this.reload().then(() => ({ notes: this.#policy.notes })),

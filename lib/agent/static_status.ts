@@ -26,7 +26,8 @@ export interface StaticPeerStatus extends AgentPeerStatus {
 
 /** A node in allow-list mode; an address is empty where it has none of that family. */
 export interface StaticStatus
-  extends Omit<AgentStatus, "coordinator" | "peers" | "trust" | "alarms" | "pinConflicts"> {
+  extends
+    Omit<AgentStatus, "coordinator" | "carriers" | "peers" | "trust" | "alarms" | "pinConflicts"> {
   readonly profile: "allowed-peers";
   /** Base64, for the other end's configuration. */
   readonly publicKey: string;

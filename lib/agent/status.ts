@@ -8,6 +8,7 @@ import { toHex } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import type { DropReason } from "../session/actions.ts";
 import type { PeerStatus } from "../mesh/device_options.ts";
+import type { PathSwitches } from "../mesh/seeker_host.ts";
 import type { NodeAddresses, NodeRecord, Welcome } from "../wire/control_message.ts";
 import type { DataSide } from "./data_side.ts";
 import type { PeerBook } from "./peer_book.ts";
@@ -27,13 +28,35 @@ export interface AgentPeerStatus extends PeerTrustStatus {
     readonly kind: "udp" | "ssh" | "relay" | "none";
     readonly remote?: string;
     readonly rttMs?: number;
+    /** Why that is no direct path, for a person; absent if it is one, or nobody wanted one. */
+    readonly why?: string;
   };
+  /** How often the path changed, since this process started. */
+  readonly switches: PathSwitches;
   /** ISO 8601, UTC. */
   readonly lastHandshakeAt?: string;
   /** Handshakes that led to a session, since this process started. */
   readonly handshakes: number;
   readonly rxBytes: number;
   readonly txBytes: number;
+  readonly rxPackets: number;
+  readonly txPackets: number;
+  /** Packets that wait for a session. */
+  readonly queued: number;
+}
+
+/** A way beside UDP, and the sealed datagrams that it lost before they left. */
+export interface CarrierStatus {
+  /** Its connection was behind. */
+  readonly queueFull: number;
+  /** There was no connection. */
+  readonly noConnection: number;
+}
+
+/** Ways beside UDP; absent where there are none. */
+export interface CarriersStatus {
+  readonly relay?: CarrierStatus & { readonly connected: boolean };
+  readonly ssh?: CarrierStatus;
 }
 
 /** What a node knows of a peer that a coordinator names; absent where there is no coordinator. */
@@ -63,6 +86,7 @@ export interface AgentStatus {
     readonly reason?: string;
   };
   readonly coordinator: { readonly url: string; readonly connected: boolean };
+  readonly carriers: CarriersStatus;
   readonly peers: readonly AgentPeerStatus[];
   /** UDP port of this node. */
   readonly udpPort: number;
@@ -89,6 +113,7 @@ export interface StatusParts {
   readonly url: string;
   readonly isConnected: boolean;
   readonly data: DataSide;
+  readonly carriers: CarriersStatus;
   readonly book: PeerBook;
   readonly trust: PeerTrust;
   readonly endpoints: readonly string[];
@@ -111,6 +136,7 @@ export function agentStatusOf(parts: StatusParts): AgentStatus {
     interface: data.interfaceName,
     dataPlane: { kind, aead, ...(reason === undefined ? {} : { reason }) },
     coordinator: { url: parts.url, connected: parts.isConnected },
+    carriers: parts.carriers,
     peers: book.peers.map((node) => ({
       ...peerStatusOf(node, device?.peerStatus(node.nodeId), book.isPresent(node.nodeId), clock),
       ...trustStatusOf(node, trust),
@@ -151,13 +177,18 @@ export function peerStatusOf(
       kind: peer?.path?.kind ?? "none",
       ...(peer?.path === undefined ? {} : { remote: peer.path.remote }),
       ...(peer?.path === undefined || peer.rttMs === undefined ? {} : { rttMs: peer.rttMs }),
+      ...(peer?.why === undefined ? {} : { why: peer.why }),
     },
+    switches: peer?.switches ?? { promotions: 0, demotions: 0, rebinds: 0 },
     ...(at === undefined || at === -Infinity
       ? {}
       : { lastHandshakeAt: new Date(clock.unixNow() - (clock.now() - at)).toISOString() }),
     handshakes: peer?.handshakes ?? 0,
     rxBytes: peer?.rxBytes ?? 0,
     txBytes: peer?.txBytes ?? 0,
+    rxPackets: peer?.rxPackets ?? 0,
+    txPackets: peer?.txPackets ?? 0,
+    queued: peer?.queued ?? 0,
   };
 }
 

@@ -14,6 +14,7 @@ import { defineInit } from "./init.ts";
 import { defineJoin } from "./join.ts";
 import { defineKeys } from "./keys.ts";
 import { defineLeave } from "./leave.ts";
+import { defineMetrics } from "./metrics.ts";
 import { print, printError } from "./output.ts";
 import { definePeer } from "./peer.ts";
 import { definePeers } from "./peers.ts";
@@ -69,6 +70,7 @@ export function buildProgram(): Command {
   definePeers(program.command("peers"));
   definePeer(program.command("peer"));
   definePing(program.command("ping"));
+  defineMetrics(program.command("metrics"));
   defineToken(program.command("token"));
   definePsk(program.command("psk"));
   defineLeave(program.command("leave"));

@@ -73,7 +73,11 @@ Deno.test("agentStatusOf() has exactly the fields that programs know, and no sec
   const device = {
     dataPlane: { kind: "portable", aead: "wasm" },
     peerStatus: () =>
-      peer({ path, rttMs: 1.5, lastHandshakeAt: 4_000, handshakes: 3, rxBytes: 10, txBytes: 20 }),
+      peer({
+        ...{ path, rttMs: 1.5, lastHandshakeAt: 4_000, handshakes: 3 },
+        ...{ rxBytes: 10, txBytes: 20, rxPackets: 1, txPackets: 2 },
+        switches: { promotions: 0, demotions: 1, rebinds: 0 },
+      }),
     drops: { "bad-tag": 2, "replayed": 0 },
   };
   const status = agentStatusOf({
@@ -81,6 +85,7 @@ Deno.test("agentStatusOf() has exactly the fields that programs know, and no sec
     nodeId: WELCOME.nodeId,
     url: "https://h:8443",
     isConnected: true,
+    carriers: { ssh: { queueFull: 4, noConnection: 0 } },
     data: {
       device,
       interfaceName: "tm0",
@@ -107,6 +112,7 @@ Deno.test("agentStatusOf() has exactly the fields that programs know, and no sec
     interface: "tm0",
     dataPlane: { kind: "portable", aead: "wasm" },
     coordinator: { url: "https://h:8443", connected: true },
+    carriers: { ssh: { queueFull: 4, noConnection: 0 } },
     peers: [{
       name: "bob",
       nodeId: "cd".repeat(32),
@@ -115,8 +121,12 @@ Deno.test("agentStatusOf() has exactly the fields that programs know, and no sec
       path: { kind: "udp", remote: "192.0.2.1:7", rttMs: 1.5 },
       lastHandshakeAt: "2026-01-02T03:04:04.000Z",
       handshakes: 3,
+      switches: { promotions: 0, demotions: 1, rebinds: 0 },
       rxBytes: 10,
       txBytes: 20,
+      rxPackets: 1,
+      txPackets: 2,
+      queued: 0,
       trust: "seen",
       refused: "it is not verified, and this node trusts verified peers only; compare its key by " +
         "tunnelmesh peer verify",

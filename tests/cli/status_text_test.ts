@@ -10,6 +10,13 @@ import { formatPeers, formatStatus } from "../../lib/cli/status_text.ts";
 
 const NOW = Date.parse("2026-01-02T03:04:05Z");
 
+const UNTOUCHED = {
+  switches: { promotions: 0, demotions: 0, rebinds: 0 },
+  rxPackets: 0,
+  txPackets: 0,
+  queued: 0,
+};
+
 const STATUS: AgentStatus = {
   name: "a",
   nodeId: "00".repeat(32),
@@ -18,6 +25,7 @@ const STATUS: AgentStatus = {
   interface: "tm0",
   dataPlane: { kind: "portable", aead: "wasm" },
   coordinator: { url: "https://hub:8443", connected: false },
+  carriers: {},
   peers: [{
     name: "hub",
     nodeId: "22".repeat(32),
@@ -28,6 +36,7 @@ const STATUS: AgentStatus = {
     handshakes: 1,
     rxBytes: 0,
     txBytes: 1500,
+    ...UNTOUCHED,
   }, {
     name: "long-name",
     nodeId: "33".repeat(32),
@@ -37,6 +46,7 @@ const STATUS: AgentStatus = {
     handshakes: 0,
     rxBytes: 0,
     txBytes: 0,
+    ...UNTOUCHED,
   }],
   udpPort: 1,
   endpoints: [],
