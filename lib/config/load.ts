@@ -54,7 +54,9 @@ export function parseConfig<Schema extends z.ZodObject>(
   schema: Schema,
 ): z.output<Schema> {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  // What is wrong is said below, and not to standard error as well.
+  const quiet = { prettyErrors: false, logLevel: "error" } as const;
+  const document = parseDocument(text, { lineCounter: lines, ...quiet });
   const fail = (fault: string, offset: number): never => {
     const { line, col } = lines.linePos(offset);
     throw new ConfigError(file, fault, line, col);

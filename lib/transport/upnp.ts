@@ -139,7 +139,7 @@ async function act(
     "Content-Type": 'text/xml; charset="utf-8"',
     SOAPAction: `"${service}#${action}"`,
   });
-  const leaves = leavesOf(await parseXml(text));
+  const leaves = await leavesOf(text);
   if (status === 200) return { values: leaves };
   return { error: Number(leaves.errorCode ?? status) };
 }
@@ -150,7 +150,7 @@ async function findControl(clock: Clock, request: MapRequest): Promise<Control |
   if (location === undefined) return undefined;
   const { status, text } = await http(location, request.local);
   if (status !== 200) return undefined;
-  const services = servicesOf(await parseXml(text));
+  const services = await servicesOf(text);
   for (const service of SERVICES) {
     const path = services.get(service);
     if (path === undefined) continue;
@@ -275,10 +275,16 @@ async function parseXml(text: string): Promise<unknown> {
   return parser.parse(text);
 }
 
-/** Control URLs by service type, wherever in the tree of devices they stand. */
-function servicesOf(tree: unknown): Map<string, string> {
+/**
+ * Reads a gateway's description.
+ *
+ * @param text XML, from whoever is the gateway.
+ * @returns Control URLs by service type, wherever in the tree of devices they stand.
+ * @throws {Error} If it is no XML.
+ */
+export async function servicesOf(text: string): Promise<Map<string, string>> {
   const found = new Map<string, string>();
-  visit(tree, (node) => {
+  visit(await parseXml(text), (node) => {
     const { serviceType, controlURL } = node;
     if (typeof serviceType === "string" && typeof controlURL === "string") {
       found.set(serviceType.trim(), controlURL.trim());
@@ -287,10 +293,16 @@ function servicesOf(tree: unknown): Map<string, string> {
   return found;
 }
 
-/** All texts by the name of their element. */
-function leavesOf(tree: unknown): Record<string, string> {
+/**
+ * Reads the answer to an action.
+ *
+ * @param text XML, from whoever is the gateway.
+ * @returns All texts by the name of their element.
+ * @throws {Error} If it is no XML.
+ */
+export async function leavesOf(text: string): Promise<Record<string, string>> {
   const leaves: Record<string, string> = {};
-  visit(tree, (node) => {
+  visit(await parseXml(text), (node) => {
     for (const [name, value] of Object.entries(node)) {
       if (typeof value === "string") leaves[name] = value.trim();
     }
