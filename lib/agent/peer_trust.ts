@@ -166,11 +166,15 @@ export class PeerTrust {
     log.info("Peer verified", { peer: name });
   }
 
+  /** What is known of a name. */
+  pin(name: string): Pin | undefined {
+    return this.#pins.pin(name);
+  }
+
   /** A person gave up what is known of a name. @throws {AgentError} As `PinStore.forget` does. */
-  forget(name: string): Pin | undefined {
+  forget(name: string): void {
     const pin = this.#pins.forget(name);
     if (pin?.state === "verified") log.warning("Pin of a verified peer forgotten", { peer: name });
-    return pin;
   }
 
   /** Writes what is not written yet. */

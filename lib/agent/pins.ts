@@ -128,7 +128,7 @@ export class PinStore {
    * A person compared the key: pins it, and the addresses with it.
    *
    * @param addresses Mesh addresses to hold for this key; those held before if empty.
-   * @throws {AgentError} `refused` if the name is pinned to another key, or an address held for
+   * @throws {AgentError} `failed` if the name is pinned to another key, or an address held for
    * one: that has to be forgotten first; `storage` if the disk does not take it. Nothing has changed
    * then.
    */
@@ -228,7 +228,7 @@ function holdersOf(pins: ReadonlyMap<string, Pin>): ReadonlyMap<string, Pin> {
 
 function pinnedToAnother({ name, nodeId }: Pin): AgentError {
   return new AgentError(
-    "refused",
+    "failed",
     `Cannot verify "${name}": the name is pinned to another key, ${nodeId.slice(0, 16)}…; if ` +
       `that change is right, do tunnelmesh peer forget ${name} first`,
   );
@@ -236,7 +236,7 @@ function pinnedToAnother({ name, nodeId }: Pin): AgentError {
 
 function heldForAnother(name: string, holder: Pin): AgentError {
   return new AgentError(
-    "refused",
+    "failed",
     `Cannot verify "${name}": its address is held for "${holder.name}", whose key is another one; ` +
       `if that is no member any more, do tunnelmesh peer forget ${holder.name} first`,
   );

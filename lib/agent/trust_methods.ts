@@ -2,7 +2,7 @@
  * What the control socket of a running node answers about whom it knows: `peer show`, `peer verify`
  * and `peer forget`.
  *
- * What must hold: what is verified is the very key that a person was shown.
+ * What must hold: what is verified, or forgotten, is the very key that a person was shown.
  *
  * @module
  */
@@ -31,6 +31,13 @@ export interface PeerIdentity extends NamedKey {
   readonly keyBefore?: string;
 }
 
+/** What is known of a name, and who has it. */
+export interface PinnedPeer {
+  readonly pin: Pin;
+  /** Who the coordinator says has this name; absent if nobody has. */
+  readonly present?: NamedKey;
+}
+
 /** What became of a name. */
 export interface ForgottenPeer {
   /** The pin that is no more. */
@@ -45,7 +52,8 @@ export function trustMethods(parts: TrustMethodParts): Readonly<Record<string, C
     "peer-identity": ({ peer }) =>
       peer === undefined ? parts.self() : identityOf(parts, String(peer)),
     "peer-verify": ({ name, nodeId }) => verify(parts, String(name), String(nodeId)),
-    "peer-forget": ({ name }) => forget(parts, String(name)),
+    "peer-pin": ({ name }) => pinOf(parts, String(name)),
+    "peer-forget": ({ name, nodeId }) => forget(parts, String(name), String(nodeId)),
   };
 }
 
@@ -77,17 +85,24 @@ function verify({ book, trust }: TrustMethodParts, name: string, nodeId: string)
   return { name, nodeId };
 }
 
-function forget({ book, trust }: TrustMethodParts, name: string): ForgottenPeer {
-  const forgotten = trust.forget(name);
-  if (forgotten === undefined) {
+function pinOf({ book, trust }: TrustMethodParts, name: string): PinnedPeer {
+  const pin = trust.pin(name);
+  if (pin === undefined) {
     throw new AgentError("failed", `Cannot forget "${name}": nothing is known of that name`);
   }
-  book.reconsider();
   const [node] = withName(book, name);
-  return {
-    forgotten,
-    ...(node !== undefined && { present: { name: node.name, nodeId: node.nodeId } }),
-  };
+  return { pin, ...(node !== undefined && { present: { name: node.name, nodeId: node.nodeId } }) };
+}
+
+/** Forgets the pin that a person was shown; another one since then stays. */
+function forget(parts: TrustMethodParts, name: string, nodeId: string): ForgottenPeer {
+  const { pin, ...present } = pinOf(parts, name);
+  if (pin.nodeId !== nodeId) {
+    throw new AgentError("failed", `Cannot forget "${name}": its pin is another one; look again`);
+  }
+  parts.trust.forget(name);
+  parts.book.reconsider();
+  return { forgotten: pin, ...present };
 }
 
 function withName(book: PeerBook, name: string) {

@@ -7,10 +7,17 @@
 import type { Command } from "commander";
 import type { AgentOptions } from "../agent/agent.ts";
 import type { DataPlaneWish } from "../agent/data_plane_choice.ts";
+import type { TrustMode } from "../agent/peer_trust.ts";
 import type { AgentConfig } from "../config/schema.ts";
 import { AGENT_STATE_FOLDER } from "../config/paths.ts";
 import { aborted, forgetStart, startQuietLog, watchForStop } from "./foreground.ts";
-import { type CommonOptions, dataPlaneOption, integerFrom, withCommonOptions } from "./options.ts";
+import {
+  type CommonOptions,
+  dataPlaneOption,
+  integerFrom,
+  trustOption,
+  withCommonOptions,
+} from "./options.ts";
 import { print, printJson } from "./output.ts";
 import { promptForPassphrase } from "./prompt.ts";
 import { readToken } from "./token_source.ts";
@@ -27,6 +34,7 @@ export interface JoinFlags extends CommonOptions {
   readonly sshKey?: string;
   readonly sshPort?: number;
   readonly tlsVerify?: boolean;
+  readonly trust?: TrustMode;
   readonly dataPlane?: DataPlaneWish;
 }
 
@@ -44,6 +52,7 @@ export function defineJoin(command: Command): void {
     .option("--ssh-key <file>", "adopt this OpenSSH private key instead of making one")
     .option("--ssh-port <n>", "let peers connect by SSH to this TCP port", integerFrom(0, 65535))
     .option("--tls-verify", "ask for a certificate that this machine trusts")
+    .addOption(trustOption())
     .addOption(dataPlaneOption())
     .addHelpText(
       "after",
@@ -78,6 +87,7 @@ export async function agentOptionsOf(
     coordinatorUrl: flags.coordinator ?? config.coordinator,
     token: await readToken({ token: flags.token, tokenFile, environment }),
     tlsVerify: flags.tlsVerify ?? config.tlsVerify,
+    trust: flags.trust ?? config.trust,
     name: flags.name ?? config.name,
     udpPort: flags.udpPort ?? config.udpPort,
     interfaceName: flags.interface ?? config.interface,

@@ -6,6 +6,7 @@
 
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { DataPlaneWish } from "../agent/data_plane_choice.ts";
+import type { TrustMode } from "../agent/peer_trust.ts";
 import type { LogLevel } from "../base/log.ts";
 
 /** Values of `--log-level`; written again here, so that no command loads the log for its help. */
@@ -13,6 +14,9 @@ const LOG_LEVELS: readonly LogLevel[] = ["debug", "info", "warning", "error"];
 
 /** Values of `--data-plane`; written again here for the same reason. */
 const DATA_PLANES: readonly DataPlaneWish[] = ["auto", "linux", "portable"];
+
+/** Values of `--trust`; written again here for the same reason. */
+const TRUST_MODES: readonly TrustMode[] = ["all", "verified-only"];
 
 /** What every command may be told. */
 export interface CommonOptions {
@@ -42,6 +46,12 @@ export function withCommonOptions(command: Command, folder: string): Command {
 export function dataPlaneOption(): Option {
   return new Option("--data-plane <kind>", "what moves packets (default: the best there is)")
     .choices(DATA_PLANES);
+}
+
+/** Makes `--trust`, for nodes that hear of their peers from a coordinator. */
+export function trustOption(): Option {
+  return new Option("--trust <whom>", "which members are peers (default: all)")
+    .choices(TRUST_MODES);
 }
 
 /**

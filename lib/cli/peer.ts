@@ -1,5 +1,6 @@
 /**
- * `tunnelmesh peer list|disable|enable|remove`: who may be in the mesh.
+ * `tunnelmesh peer list|disable|enable|remove`: who may be in the mesh. The group's other commands
+ * are in `peer_verify.ts`.
  *
  * @module
  */
@@ -11,6 +12,7 @@ import type { CoordinatorPeer } from "../coordinator/coordinator.ts";
 import { askCoordinator } from "./ask.ts";
 import { type CommonOptions, withCommonOptions } from "./options.ts";
 import { print, printJson } from "./output.ts";
+import { definePeerVerify } from "./peer_verify.ts";
 import { formatMembers } from "./status_text.ts";
 
 /** What a peer may be on the command line. */
@@ -26,7 +28,8 @@ Examples:
   sudo tunnelmesh peer list
   sudo tunnelmesh peer disable laptop
   sudo tunnelmesh peer enable laptop
-  sudo tunnelmesh peer remove laptop`,
+  sudo tunnelmesh peer remove laptop
+  sudo tunnelmesh peer verify laptop`,
     );
   withCommonOptions(command.command("list"), COORDINATOR_STATE_FOLDER)
     .description("List the members, disabled ones too, on the machine of the coordinator")
@@ -45,6 +48,7 @@ Examples:
         else print(tell(changed));
       });
   }
+  definePeerVerify(command);
 }
 
 /** Verb => what it does, and what a person is told once it is done. */

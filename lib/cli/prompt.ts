@@ -1,5 +1,5 @@
 /**
- * Asking a person for a secret.
+ * Asking a person: for a secret, or for leave to go on.
  *
  * @module
  */
@@ -40,4 +40,19 @@ export function promptForPassphrase(question: string): string | undefined {
     Deno.stderr.writeSync(new TextEncoder().encode("\n"));
     buffer.fill(0);
   }
+}
+
+/**
+ * Asks a question that only a written "yes" answers so.
+ *
+ * @param question Shown before the cursor.
+ * @returns Whether it was "yes"; `undefined` where there is no terminal.
+ */
+export function promptForYes(question: string): boolean | undefined {
+  if (!Deno.stdin.isTerminal()) return undefined;
+  Deno.stderr.writeSync(new TextEncoder().encode(question));
+  const typed: number[] = [];
+  const buffer = new Uint8Array(1);
+  while (Deno.stdin.readSync(buffer) !== null && buffer[0] !== LINE_FEED) typed.push(buffer[0]!);
+  return new TextDecoder().decode(new Uint8Array(typed)).trim().toLowerCase() === "yes";
 }

@@ -116,6 +116,7 @@ export const AGENT_SCHEMA = z.strictObject({
   stun: z.array(STUN_SERVER, "stun is a list of servers, as in [stun.example.org:3478]")
     .max(8, "stun has at most 8 servers"),
   tlsVerify: z.boolean("tlsVerify is true or false"),
+  trust: z.enum(["all", "verified-only"], "trust is all or verified-only"),
   mtu: z.int("mtu is a whole number").min(1280, "mtu is 1280 to 1420")
     .max(1420, "mtu is 1280 to 1420"),
   dataPlane: DATA_PLANE,

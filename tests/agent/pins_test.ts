@@ -26,7 +26,7 @@ function withFolder(body: (folder: StateFolder) => void): Promise<void> {
 }
 
 function isRefused(error: unknown): boolean {
-  return error instanceof AgentError && error.fault === "refused";
+  return error instanceof AgentError && error.fault === "failed";
 }
 
 Deno.test("PinStore goes from new to seen to verified, and back when forgotten", () =>

@@ -20,6 +20,7 @@ Deno.test("agentOptionsOf() lets a flag win over the file, and the file over the
     interface: "file0",
     sshKey: "/file",
     tlsVerify: true,
+    trust: "verified-only",
     mtu: 1280,
     dataPlane: "portable",
   };
@@ -28,6 +29,7 @@ Deno.test("agentOptionsOf() lets a flag win over the file, and the file over the
     coordinatorUrl: "https://file:1",
     token: "environment",
     tlsVerify: true,
+    trust: "verified-only",
     name: "file",
     udpPort: 1,
     interfaceName: "file0",
@@ -111,7 +113,15 @@ Deno.test("join and coordinator have the flags that other programs rely on", () 
     flagsOf(defineJoin),
     [
       ...["--config", "--coordinator", "--interface", "--name", "--ssh-key", "--tls-verify"],
-      ...["--data-plane", "--ssh-port", "--token", "--token-file", "--udp-port", ...common],
+      ...[
+        "--data-plane",
+        "--ssh-port",
+        "--token",
+        "--token-file",
+        "--trust",
+        "--udp-port",
+        ...common,
+      ],
     ].sort(),
   );
   deepStrictEqual(

@@ -88,6 +88,7 @@ Deno.test("parseConfig() takes what an agent may be told, and refuses the rest",
     interface: "mesh0",
     sshKey: "/etc/ssh/ssh_host_ed25519_key",
     tlsVerify: true,
+    trust: "verified-only",
     mtu: 1280,
     logLevel: "warning",
   };
@@ -100,6 +101,7 @@ Deno.test("parseConfig() takes what an agent may be told, and refuses the rest",
       ["token: tm1_x", /did you mean "tokenFile"/],
       ["interface: a-very-long-name-x", /1 to 15/],
       ["mtu: 1500", /1280 to 1420/],
+      ["trust: verified", /trust is all or verified-only/],
       ["logLevel: loud", /debug, info, warning, error/],
     ] as const
   ) throws(() => parseConfig(wrong, "f", AGENT_SCHEMA), says);
