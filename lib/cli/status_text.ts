@@ -59,7 +59,7 @@ function joinAddresses({ ipv4, ipv6 }: AgentStatus["addresses"]): string {
 }
 
 /**
- * The peers of a node as a table.
+ * The peers of a node as a table, and below it why some are not reached directly.
  *
  * @param peers What the agent says.
  * @param now Milliseconds since 1970.
@@ -80,7 +80,9 @@ export function formatPeers(peers: readonly AgentPeerStatus[], now: number): str
     formatBytes(peer.rxBytes),
     formatBytes(peer.txBytes),
   ]);
-  return formatTable([heading, ...rows], [5, 7, 8]);
+  const reasons = peers.filter(({ path }) => path.why !== undefined)
+    .map(({ name, path }) => `${name} has no direct path: ${path.why}`);
+  return [formatTable([heading, ...rows], [5, 7, 8]), ...reasons].join("\n");
 }
 
 /** Whoever is disabled in the file of allow-list mode is offline for a reason. */

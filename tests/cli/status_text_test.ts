@@ -68,6 +68,12 @@ Deno.test("formatPeers() makes a table", () => {
     ].join("\n"),
   );
   strictEqual(formatPeers([], NOW), "No peers yet");
+  const [hub] = STATUS.peers;
+  const path = { kind: "relay", remote: "relay", why: "UDP is blocked here" } as const;
+  strictEqual(
+    formatPeers([{ ...hub!, path }], NOW).split("\n").at(-1),
+    "hub has no direct path: UDP is blocked here",
+  );
 });
 
 Deno.test("formatStatus() says what a person should know", () => {

@@ -9,12 +9,14 @@
  * @module
  */
 
-import { deepStrictEqual } from "node:assert/strict";
+import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { callControlSocket } from "../../lib/agent/control_socket.ts";
-import type { CoordinatorStatus } from "../../lib/coordinator/coordinator.ts";
+import type { CoordinatorStatus } from "../../lib/coordinator/coordinator_options.ts";
+import type { DropReason } from "../../lib/session/actions.ts";
+import { labelKey, readOpenMetrics } from "../fakes/open_metrics.ts";
 import { type Host, pings } from "../lab/namespaces.ts";
 import { eventually } from "../lab/processes.ts";
-import { figure, Mesh } from "./mesh.ts";
+import { figure, Mesh, type Node } from "./mesh.ts";
 
 /** Both data planes carry datagrams of the relay. */
 const PLANES = (Deno.env.get("TUNNELMESH_RELAY_PLANES") ?? "portable,linux").split(",");
@@ -56,6 +58,7 @@ for (const plane of PLANES) {
       ) as CoordinatorStatus;
       return relay?.connections === 3 && relay.forwardedDatagrams > 10;
     });
+    await checkMetrics(mesh, a!);
 
     // A restart of the coordinator ends the relay's connections; they come back by themselves.
     await mesh.coordinator.process!.stop();
@@ -65,6 +68,39 @@ for (const plane of PLANES) {
       return code === 0;
     }, 30_000);
   });
+}
+
+/** What `metrics` prints is what `status --json` says, and nothing that a stranger could use. */
+async function checkMetrics(mesh: Mesh, a: Node): Promise<void> {
+  const before = await a.glance();
+  const { code, stdout } = await a.ask("metrics");
+  const after = await a.glance();
+  strictEqual(code, 0);
+  const metrics = readOpenMetrics(stdout);
+  const valueOf = (family: string, labels: Record<string, string> = {}) =>
+    metrics.get(`tunnelmesh_${family}`)?.samples.get(labelKey(labels));
+  for (const [i, { name, nodeId, path, rxBytes, txPackets }] of before.peers.entries()) {
+    const labels = { peer: name, node_id: nodeId };
+    strictEqual(valueOf("peer_path", { ...labels, kind: path.kind }), 1, name);
+    strictEqual(valueOf("peer_path", { ...labels, kind: "udp" }), 0, name);
+    const later = after.peers[i]!;
+    const [received, sent] = [
+      valueOf("peer_received_bytes", labels)!,
+      valueOf("peer_sent_packets", labels)!,
+    ];
+    ok(rxBytes <= received && received <= later.rxBytes, `${name}: ${received}`);
+    ok(txPackets <= sent && sent <= later.txPackets, `${name}: ${sent}`);
+    ok(later.path.why !== undefined, name);
+  }
+  strictEqual(valueOf("relay_connected"), 1);
+  for (const reason of ["bad-mac1", "under-load", "rate-limited", "unknown-static-key"]) {
+    strictEqual(valueOf("dropped", { reason }), before.drops[reason as DropReason] ?? 0);
+  }
+  ok(!stdout.includes(a.host.ipv4) && !stdout.includes((await mesh.writeToken()).slice(4, 40)));
+  const { stdout: ofHub } = await mesh.coordinator.ask("metrics", "--coordinator");
+  const relayed = readOpenMetrics(ofHub);
+  strictEqual(relayed.get("tunnelmesh_relay_connections")?.samples.get("[]"), 3);
+  ok(relayed.get("tunnelmesh_relay_forwarded_datagrams")!.samples.get("[]")! > 10);
 }
 
 async function dropUdp(host: Host): Promise<void> {
