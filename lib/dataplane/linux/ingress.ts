@@ -13,12 +13,8 @@
  * @module
  */
 
-import { ERRNO, SyscallError } from "../../../ffi/errno.ts";
-import { CMSGHDR, IN6_PKTINFO, IN_PKTINFO, SOCKET_OPTION } from "../../../ffi/layout.ts";
-import { errno, libc } from "../../../ffi/libc.ts";
 import type { PacketCipher } from "../../../ffi/libcrypto.ts";
 import { Mem } from "../../../ffi/memory.ts";
-import { AllowedIps } from "../../route/allowed_ips.ts";
 import { OwnAddresses, receivedPacketFaultAt } from "../../route/inner_addresses.ts";
 import type { DropReason } from "../../session/actions.ts";
 import type { SessionLimits } from "../../session/limits.ts";
@@ -31,21 +27,14 @@ import {
 import { PARTIAL_CHECKSUM_BIT } from "../../wire/inner_control.ts";
 import { Coalescing, type WritePackets } from "./coalescing.ts";
 import { DatagramRing } from "./datagram_ring.ts";
-import { IngressPeer } from "./ingress_peer.ts";
-import { CONTROL_AT, CONTROL_SIZE, MessageHeader, NAME_SIZE } from "./message_header.ts";
-import type { IngressCommand, SendPath, WorkerReport, WorkerSetup } from "./messages.ts";
-import {
-  isSamePath,
-  newPathWords,
-  pathWordsOf,
-  readPathWords,
-  receivedPathOf,
-} from "./path_words.ts";
-import { ReceiveKeys } from "./receive_keys.ts";
+import type { IngressPeer } from "./ingress_peer.ts";
+import { IngressTables } from "./ingress_tables.ts";
+import type { IngressCommand, WorkerReport, WorkerSetup } from "./messages.ts";
+import { isSamePath, pathWordsOf, receivedPathOf } from "./path_words.ts";
+import type { ReceiveKeys } from "./receive_keys.ts";
+import { BATCH_MAX, NEWS, NOTHING_THERE, Receiving } from "./receiving.ts";
 import { ACTIVITY, BACKLOG, DROP_INDEX, PEER } from "./shared_state.ts";
 
-/** Most bytes in one batch: what UDP_GRO joins at most. */
-const BATCH_MAX = 65_536;
 /** Room behind it: a packet that waited for its confirmation is delivered from there. */
 const WAITING_AT = BATCH_MAX + 64;
 /** Batches before commands and the clock are looked at again. Ours. */
@@ -57,10 +46,9 @@ const STRAYS_PER_SECOND = 50;
 /** Plaintexts that wait per keypair until the control thread has confirmed it. Ours. */
 const WAITING_MAX = 256;
 
-/** The ingress worker's loop and tables. */
+/** The ingress worker's loop. */
 export class Ingress {
   readonly #setup: WorkerSetup;
-  readonly #cipher: PacketCipher;
   readonly #report: (report: WorkerReport) => void;
   readonly #lookForCommands: () => void;
   readonly #drops: Float64Array;
@@ -68,12 +56,11 @@ export class Ingress {
   /** What came by ways that the control thread keeps, by their numbers. */
   readonly #arrivals: DatagramRing;
   readonly #memory = new Mem(WAITING_AT + BATCH_MAX);
-  readonly #message = new MessageHeader(1);
-  readonly #path = newPathWords();
+  readonly #receiving = new Receiving(this.#memory);
+  /** Where the batch at hand came from. */
+  readonly #path = this.#receiving.path;
   readonly #coalescing: Coalescing;
-  readonly #peers = new Map<string, IngressPeer>();
-  readonly #keys = new Map<number, ReceiveKeys>();
-  readonly #routes = new AllowedIps<IngressPeer>((peer) => peer.id);
+  readonly #tables: IngressTables;
   #limits: SessionLimits;
   #own = new OwnAddresses([]);
   #now = 0;
@@ -85,8 +72,6 @@ export class Ingress {
   /** Strayed datagrams reported since then. */
   #strays = 0;
   #straysFrom = -Infinity;
-  /** The keys of the datagram before, which are most often those of the next. */
-  #last: ReceiveKeys | undefined;
 
   /**
    * @param lookForCommands Carries out what the control thread has told meanwhile.
@@ -101,13 +86,12 @@ export class Ingress {
   ) {
     this.#lookForCommands = lookForCommands;
     this.#setup = setup;
-    this.#cipher = cipher;
+    this.#tables = new IngressTables(cipher);
     this.#report = report;
     this.#limits = setup.limits;
     this.#drops = new Float64Array(setup.drops);
     this.#backlog = new Int32Array(setup.backlog);
     this.#arrivals = new DatagramRing(setup.ring);
-    this.#message.vector(0, this.#memory, 0, BATCH_MAX);
     this.#coalescing = new Coalescing({
       memory: this.#memory,
       fd: setup.tunFd,
@@ -136,14 +120,10 @@ export class Ingress {
   command(command: IngressCommand, now: number): void {
     this.#now = now;
     switch (command.kind) {
-      case "peer": {
-        const peer = this.#peers.get(command.id) ?? new IngressPeer(command.id, command.block);
-        this.#peers.set(command.id, peer);
-        this.#routes.replace(peer, command.allowedIps);
-        return;
-      }
+      case "peer":
+        return this.#tables.setPeer(command);
       case "remove-peer":
-        return this.#removePeer(command.id);
+        return this.#tables.removePeer(command.id);
       case "own-addresses":
         this.#own = new OwnAddresses(command.addresses);
         return;
@@ -151,18 +131,17 @@ export class Ingress {
         this.#limits = command.limits;
         return;
       case "install":
-        return this.#install(command);
+        return this.#tables.install(command);
       case "widen":
-        return this.#widen(command.localIndex, command.paths);
+        return this.#tables.widen(command.localIndex, command.paths);
       case "confirm":
         if (this.#isInBatch) this.#later.push(command);
         else this.#confirm(command);
         return;
       case "retire":
-        return this.#retire(command.localIndex);
+        return this.#tables.retire(command.localIndex);
       case "stop":
-        for (const id of [...this.#peers.keys()]) this.#removePeer(id);
-        return;
+        return this.#tables.clear();
     }
   }
 
@@ -238,53 +217,16 @@ export class Ingress {
   }
 
   #receive(fd: number, isIpv4: boolean): boolean {
-    const message = this.#message;
+    const receiving = this.#receiving;
     for (let i = 0; i < BATCHES_PER_TURN; i++) {
-      message.nameLength = NAME_SIZE;
-      message.controlLength = CONTROL_SIZE;
-      // Safety: header, name, control and buffer are fields of this object; the kernel writes at
-      // most the lengths that the header names.
-      const length = libc.recvmsg(fd, message.pointer, 0);
-      if (length < 0) {
-        const code = errno();
-        if (code === ERRNO.EAGAIN) return false;
-        if (code === ERRNO.EBADF || code === ERRNO.ENOTSOCK) {
-          throw new SyscallError("receive datagrams", code);
-        }
-        continue; // news about a datagram sent earlier
-      }
-      const stride = this.#readControl(isIpv4, length);
+      const length = receiving.receive(fd, isIpv4);
+      if (length === NOTHING_THERE) return false;
+      if (length === NEWS) continue;
       // Nothing in it, or nobody said where it arrived.
-      if (stride === 0) this.#drop("malformed");
-      else this.batch(length, stride);
+      if (receiving.stride === 0) this.#drop("malformed");
+      else this.batch(length, receiving.stride);
     }
     return true;
-  }
-
-  /** Reads path and segment size; the size of each datagram, or 0 if the own end is unknown. */
-  #readControl(isIpv4: boolean, length: number): number {
-    const { memory, controlLength } = this.#message;
-    const { view } = memory;
-    const [infoLevel, infoType] = isIpv4 ? SOCKET_OPTION.IP_PKTINFO : SOCKET_OPTION.IPV6_PKTINFO;
-    const [groLevel, groType] = SOCKET_OPTION.UDP_GRO;
-    const infoSize = isIpv4 ? IN_PKTINFO.size : IN6_PKTINFO.size;
-    let stride = length;
-    let hasPath = false;
-    const end = CONTROL_AT + controlLength;
-    for (let at = CONTROL_AT; at + CMSGHDR.data <= end;) {
-      const size = view.getUint32(at + CMSGHDR.length, true);
-      const level = view.getInt32(at + CMSGHDR.level, true);
-      const type = view.getInt32(at + CMSGHDR.type, true);
-      if (size < CMSGHDR.data) break;
-      if (level === infoLevel && type === infoType && size >= CMSGHDR.data + infoSize) {
-        readPathWords(memory, at + CMSGHDR.data, isIpv4, this.#path);
-        hasPath = true;
-      } else if (level === groLevel && type === groType) {
-        stride = view.getInt32(at + CMSGHDR.data, true);
-      }
-      at += (size + 7) & ~7;
-    }
-    return hasPath ? stride : 0;
   }
 
   // The datagram's way.
@@ -297,12 +239,8 @@ export class Ingress {
       return this.#drop("malformed");
     }
     const index = view.getUint32(at + 4, true);
-    let keys = this.#last;
-    if (keys === undefined || keys.localIndex !== index) {
-      keys = this.#keys.get(index) ?? this.#installedMeanwhile(index);
-      if (keys === undefined) return this.#drop("unknown-index");
-      this.#last = keys;
-    }
+    const keys = this.#tables.find(index) ?? this.#installedMeanwhile(index);
+    if (keys === undefined) return this.#drop("unknown-index");
     const low = view.getUint32(at + 8, true);
     const high = view.getUint32(at + 12, true);
     const counter = high * 0x1_0000_0000 + low;
@@ -329,7 +267,7 @@ export class Ingress {
    */
   #installedMeanwhile(index: number): ReceiveKeys | undefined {
     this.#lookOnce();
-    return this.#keys.get(index);
+    return this.#tables.find(index);
   }
 
   /** Likewise for the path by which it may be confirmed. */
@@ -384,6 +322,7 @@ export class Ingress {
     if (this.#strays++ >= STRAYS_PER_SECOND) return;
     this.#report({ kind: "strayed", localIndex, from: receivedPathOf(this.#path) });
   }
+
   #note(keys: ReceiveKeys, counter: number, isPayload: boolean): void {
     const { activity } = keys.shared;
     const now = this.#now;
@@ -436,7 +375,7 @@ export class Ingress {
 
   #isAllowed(peer: IngressPeer, at: number, size: number): boolean {
     const { u8 } = this.#memory;
-    const fault = receivedPacketFaultAt(u8, at, size, peer, this.#routes, this.#own);
+    const fault = receivedPacketFaultAt(u8, at, size, peer, this.#tables.routes, this.#own);
     if (fault === undefined) return true;
     this.#drop(fault);
     return false;
@@ -444,25 +383,8 @@ export class Ingress {
 
   // Commands.
 
-  #install(command: IngressCommand & { kind: "install" }): void {
-    const { keypair, receiveKey, isConfirmed } = command;
-    const peer = this.#peers.get(keypair.peer);
-    if (peer !== undefined && !this.#keys.has(keypair.localIndex)) {
-      const opener = this.#cipher.opener(receiveKey);
-      const paths = command.paths.map(pathWordsOf);
-      const keys = new ReceiveKeys(keypair, peer, opener, { isConfirmed, paths });
-      this.#keys.set(keypair.localIndex, keys);
-    }
-    receiveKey.fill(0);
-  }
-
-  #widen(localIndex: number, paths: readonly SendPath[]): void {
-    const keys = this.#keys.get(localIndex);
-    if (keys !== undefined && !keys.isConfirmed) keys.paths = paths.map(pathWordsOf);
-  }
-
   #confirm(command: IngressCommand & { kind: "confirm" }): void {
-    const keys = this.#keys.get(command.localIndex);
+    const keys = this.#tables.find(command.localIndex);
     if (keys === undefined) return;
     const waiting = keys.waiting ?? [];
     keys.waiting = undefined;
@@ -475,24 +397,6 @@ export class Ingress {
       this.#plaintext(keys, WAITING_AT, plaintext.length);
       this.#coalescing.flush();
     }
-  }
-
-  #removePeer(id: string): void {
-    const peer = this.#peers.get(id);
-    if (peer === undefined) return;
-    for (const keys of [...this.#keys.values()]) {
-      if (keys.peer === peer) this.#retire(keys.localIndex);
-    }
-    this.#routes.removeValue(peer);
-    this.#peers.delete(id);
-  }
-
-  #retire(localIndex: number): void {
-    const keys = this.#keys.get(localIndex);
-    if (keys === undefined) return;
-    this.#keys.delete(localIndex);
-    if (this.#last === keys) this.#last = undefined;
-    keys.opener.free();
   }
 
   #drop(reason: DropReason, times = 1): void {
