@@ -80,7 +80,7 @@ async function checkMetrics(mesh: Mesh, a: Node): Promise<void> {
   const valueOf = (family: string, labels: Record<string, string> = {}) =>
     metrics.get(`tunnelmesh_${family}`)?.samples.get(labelKey(labels));
   for (const [i, { name, nodeId, path, rxBytes, txPackets }] of before.peers.entries()) {
-    const labels = { peer: name, node_id: nodeId };
+    const labels = { peer: name, "node_id": nodeId };
     strictEqual(valueOf("peer_path", { ...labels, kind: path.kind }), 1, name);
     strictEqual(valueOf("peer_path", { ...labels, kind: "udp" }), 0, name);
     const later = after.peers[i]!;
