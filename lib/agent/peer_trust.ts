@@ -116,6 +116,20 @@ export class PeerTrust {
     return pin.nodeId === nodeId ? pin.before : pin.nodeId;
   }
 
+  /** What a person should know of a peer that is not refused; `undefined`: nothing. */
+  noteOf({ name, nodeId, addresses }: NodeRecord): string | undefined {
+    const before = this.keyBefore({ name, nodeId });
+    const remedy = `tunnelmesh peer verify ${name}`;
+    if (before !== undefined) {
+      return `${name} has another key than before, ${shortId(before)}; compare it by ${remedy}`;
+    }
+    const pin = this.#pins.pin(name);
+    if (pin?.nodeId !== nodeId || pin.addresses.length === 0) return undefined;
+    const isHeld = (address: string) => this.#pins.holderOf(address)?.nodeId === nodeId;
+    if ([addresses.ipv4, addresses.ipv6].every(isHeld)) return undefined;
+    return `${name} has other addresses than when it was verified; hold them by ${remedy}`;
+  }
+
   /** Whether a peer that the roster names may be one of this node; tells of it where it may not. */
   admits(node: NodeRecord): boolean {
     const { refusal } = this.judge(node);

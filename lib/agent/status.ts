@@ -148,7 +148,7 @@ export function agentStatusOf(parts: StatusParts): AgentStatus {
     alarms: trust.alarms,
     pinConflicts: trust.conflicts,
     drops: device === undefined ? {} : nonZero(device.drops),
-    notes: parts.notes,
+    notes: [...parts.notes, ...book.peers.flatMap((node) => trust.noteOf(node) ?? [])],
   };
 }
 

@@ -30,15 +30,29 @@ export function formatStatus(status: AgentStatus | StaticStatus, now: number): s
     ],
     ...("coordinator" in status ? factsOfMesh(status) : factsOfFile(status)),
     ["Peers", `${status.peers.length}, ${online} online`],
+    ...alarmsOf(status),
     ...status.notes.map((note): [string, string] => ["Note", note]),
   ];
   const table = formatTable(facts.map(([name, value]) => [`${name}:`, value]));
   return status.peers.length === 0 ? table : `${table}\n\n${formatPeers(status.peers, now)}`;
 }
 
-function factsOfMesh({ coordinator, policy }: AgentStatus): [string, string][] {
+function factsOfMesh({ coordinator, policy, trust }: AgentStatus): [string, string][] {
   const link = coordinator.connected ? paint("green", "connected") : paint("red", "not connected");
-  return [["Coordinator", `${coordinator.url}, ${link}`], ["Policy", policy]];
+  return [
+    ["Coordinator", `${coordinator.url}, ${link}`],
+    ["Policy", policy],
+    ...(trust === "all" ? [] : [["Trust", trust] as [string, string]]),
+  ];
+}
+
+/** Whoever took the name or the address of a verified peer. */
+function alarmsOf(status: AgentStatus | StaticStatus): [string, string][] {
+  if (!("alarms" in status)) return [];
+  return status.alarms.map(({ name, nodeId }) => {
+    const refused = status.peers.find((peer) => peer.nodeId === nodeId)?.refused;
+    return ["Alarm", paint("red", `${name}: ${refused ?? "refused"}`)];
+  });
 }
 
 /** A node in allow-list mode has a file in place of a coordinator. */
@@ -59,19 +73,25 @@ function joinAddresses({ ipv4, ipv6 }: AgentStatus["addresses"]): string {
 }
 
 /**
- * The peers of a node as a table, and below it why some are not reached directly.
+ * The peers of a node as a table, and below it why some are refused or not reached directly.
  *
  * @param peers What the agent says.
  * @param now Milliseconds since 1970.
  */
 export function formatPeers(peers: readonly AgentPeerStatus[], now: number): string {
   if (peers.length === 0) return "No peers yet";
-  const heading = ["NAME", "IPV4", "IPV6", "STATE", "PATH", "RTT", "HANDSHAKE", "RX", "TX"];
+  // Where a file says who is a peer, nobody else can be taken for one.
+  const hasTrust = peers.some(({ trust }) => trust !== undefined);
+  const heading = [
+    ...["NAME", "IPV4", "IPV6", "STATE", ...hasTrust ? ["TRUST"] : []],
+    ...["PATH", "RTT", "HANDSHAKE", "RX", "TX"],
+  ];
   const rows = peers.map((peer) => [
     peer.name,
     peer.addresses.ipv4 || "-",
     peer.addresses.ipv6 || "-",
     stateOf(peer),
+    ...(hasTrust ? [peer.trust ?? "-"] : []),
     peer.path.kind === "none" ? "-" : [peer.path.kind, peer.path.remote].join(" ").trim(),
     peer.path.rttMs === undefined ? "-" : `${peer.path.rttMs.toFixed(1)} ms`,
     peer.lastHandshakeAt === undefined
@@ -80,14 +100,19 @@ export function formatPeers(peers: readonly AgentPeerStatus[], now: number): str
     formatBytes(peer.rxBytes),
     formatBytes(peer.txBytes),
   ]);
+  const refusals = peers.filter(({ refused }) => refused !== undefined)
+    .map(({ name, refused }) => `${name} is refused: ${refused}`);
   const reasons = peers.filter(({ path }) => path.why !== undefined)
     .map(({ name, path }) => `${name} has no direct path: ${path.why}`);
-  return [formatTable([heading, ...rows], [5, 7, 8]), ...reasons].join("\n");
+  const columns = heading.length;
+  const table = formatTable([heading, ...rows], [columns - 4, columns - 2, columns - 1]);
+  return [table, ...refusals, ...reasons].join("\n");
 }
 
-/** Whoever is disabled in the file of allow-list mode is offline for a reason. */
+/** Whoever is refused, or disabled in the file of allow-list mode, is offline for a reason. */
 function stateOf(peer: AgentPeerStatus | StaticPeerStatus): string {
   if ("enabled" in peer && !peer.enabled) return "disabled";
+  if (peer.refused !== undefined) return "refused";
   return peer.online ? "online" : "offline";
 }
 

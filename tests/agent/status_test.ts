@@ -98,7 +98,8 @@ Deno.test("agentStatusOf() has exactly the fields that programs know, and no sec
       alarms: [],
       conflicts: 3,
       judge: () => ({ state: "seen", refusal: { kind: "unverified" } }),
-      keyBefore: () => undefined,
+      keyBefore: () => "ef".repeat(32),
+      noteOf: ({ name }: NodeRecord) => `${name} has another key than before`,
     } as unknown as PeerTrust,
     endpoints: ["192.0.2.9:7"],
     notes: [],
@@ -130,6 +131,7 @@ Deno.test("agentStatusOf() has exactly the fields that programs know, and no sec
       trust: "seen",
       refused: "it is not verified, and this node trusts verified peers only; compare its key by " +
         "tunnelmesh peer verify",
+      keyBefore: "ef".repeat(32),
     }],
     udpPort: 7,
     endpoints: ["192.0.2.9:7"],
@@ -138,7 +140,7 @@ Deno.test("agentStatusOf() has exactly the fields that programs know, and no sec
     alarms: [],
     pinConflicts: 3,
     drops: { "bad-tag": 2 },
-    notes: [],
+    notes: ["bob has another key than before"],
   });
   const text = Deno.inspect(status, { depth: 9 }) + JSON.stringify(status);
   for (const secret of [MEMBER_PSK, DISCOVERY_KEY]) {

@@ -76,6 +76,26 @@ Deno.test("formatPeers() makes a table", () => {
   );
 });
 
+Deno.test("formatPeers() says who is known, and why somebody is refused", () => {
+  const peers = STATUS.peers.map((peer, i) =>
+    i === 0
+      ? { ...peer, trust: "verified" as const }
+      : { ...peer, trust: "conflict" as const, refused: "its key is another one" }
+  );
+  const text = formatPeers(peers, NOW);
+  match(text, /^NAME +IPV4 +IPV6 +STATE +TRUST +PATH +RTT /);
+  match(text, /^hub .+ online +verified +udp 192/m);
+  match(text, /^long-name .+ refused +conflict +-/m);
+  match(text, /^long-name is refused: its key is another one$/m);
+  const alarm = {
+    ...{ kind: "key-changed" as const, name: "long-name", nodeId: "33".repeat(32) },
+    ...{ pinnedName: "long-name", pinnedNodeId: "44".repeat(32), since: "2026-01-02T03:04:05Z" },
+  };
+  const status = formatStatus({ ...STATUS, peers, alarms: [alarm], trust: "verified-only" }, NOW);
+  match(status, /^Alarm: +long-name: its key is another one$/m);
+  match(status, /^Trust: +verified-only$/m);
+});
+
 Deno.test("formatStatus() says what a person should know", () => {
   const text = formatStatus(STATUS, NOW);
   match(text, /^Name: +a$/m);
