@@ -8,7 +8,8 @@
  * OpenSSL 3 behaves, not on what it documents, so whoever uses it must first see it pass a self-test
  * (several packets, a forgery, recovery after it). `usual` makes the documented calls.
  *
- * Nonce: 4 zero bytes, then the counter, little-endian (docs/protocol.md).
+ * Nonce: 4 bytes that are zero for transport data, then the counter, little-endian
+ * (docs/protocol.md).
  *
  * @module
  */
@@ -16,8 +17,6 @@
 import { cString } from "./libc.ts";
 import { Mem, type Pointer } from "./memory.ts";
 
-/** Length of the associated data of every packet: the header of transport data. */
-const HEADER_LENGTH = 16;
 const TAG_LENGTH = 16;
 const NONCE_LENGTH = 12;
 const KEY_LENGTH = 32;
@@ -96,40 +95,63 @@ export interface PacketCipher {
   opener(key: Uint8Array): PacketOpener;
 }
 
+/** What all packets of one cipher have alike. */
+export interface PacketForm {
+  /** Length of the associated data in bytes. */
+  readonly headerLength: number;
+  /** The first four bytes of the nonce, little-endian, unsigned. */
+  readonly nonceHead: number;
+}
+
+/** The header of transport data, and its nonce. */
+const TRANSPORT_DATA: PacketForm = { headerLength: 16, nonceHead: 0 };
+
 /**
  * Loads libcrypto 3.
  *
+ * @param form Of the packets; another than that of transport data is for vectors of others.
  * @returns The ways to use it, best first; none where it is missing or has no ChaCha20-Poly1305.
  */
-export function libcryptoCiphers(): PacketCipher[] {
-  return ciphers ??= load();
+export function libcryptoCiphers(form: PacketForm = TRANSPORT_DATA): PacketCipher[] {
+  const loaded = load();
+  if (loaded === undefined) return [];
+  return [
+    {
+      name: "libcrypto",
+      sealer: (key) => new FastSealer(loaded, form, key),
+      opener: (key) => new FastOpener(loaded, form, key),
+    },
+    {
+      name: "libcrypto (usual calls)",
+      sealer: (key) => new UsualSealer(loaded, form, key),
+      opener: (key) => new UsualOpener(loaded, form, key),
+    },
+  ];
+}
+
+/** The library and its cipher. */
+interface Loaded {
+  readonly library: Symbols;
+  readonly cipher: Pointer;
 }
 
 /** Loaded once: calls through a second set of symbols are slow. */
-let ciphers: PacketCipher[] | undefined;
+let once: { readonly loaded: Loaded | undefined } | undefined;
 
-function load(): PacketCipher[] {
+function load(): Loaded | undefined {
+  return (once ??= { loaded: loadNow() }).loaded;
+}
+
+function loadNow(): Loaded | undefined {
   let library: Symbols;
   try {
     library = Deno.dlopen("libcrypto.so.3", SYMBOLS).symbols;
   } catch {
-    return [];
+    return undefined;
   }
   // Safety: the name is read before the call returns; the result is never freed.
   const cipher = library.EVP_CIPHER_fetch(null, cString("ChaCha20-Poly1305"), null);
-  if (cipher === null) return [];
-  return [
-    {
-      name: "libcrypto",
-      sealer: (key) => new FastSealer(library, cipher, key),
-      opener: (key) => new FastOpener(library, cipher, key),
-    },
-    {
-      name: "libcrypto (usual calls)",
-      sealer: (key) => new UsualSealer(library, cipher, key),
-      opener: (key) => new UsualOpener(library, cipher, key),
-    },
-  ];
+  return cipher === null ? undefined : { library, cipher };
 }
 
 // Places in the memory of one context.
@@ -157,10 +179,13 @@ class Context {
   protected readonly lengthOut = this.memory.pointer(LENGTH_OUT);
   protected readonly library: Symbols;
   protected readonly context: Pointer;
+  protected readonly headerLength: number;
 
-  constructor(library: Symbols, cipher: Pointer, key: Uint8Array, isSealing: boolean) {
+  constructor({ library, cipher }: Loaded, form: PacketForm, key: Uint8Array, isSealing: boolean) {
     if (key.length !== KEY_LENGTH) throw new RangeError(`key must be ${KEY_LENGTH} bytes`);
     this.library = library;
+    this.headerLength = form.headerLength;
+    this.words[NONCE >> 2] = form.nonceHead;
     this.memory.u8.set(key, KEY);
     // Safety: the context is freed by free(); key and nonce lie in a Mem that this object holds,
     // and the key is copied by the call.
@@ -203,8 +228,8 @@ class FastSealer extends Context implements PacketSealer {
   readonly #nonce = this.memory.pointer(FIRST);
   readonly #tag = this.memory.pointer(SEAL_TAG);
 
-  constructor(library: Symbols, cipher: Pointer, key: Uint8Array) {
-    super(library, cipher, key, true);
+  constructor(loaded: Loaded, form: PacketForm, key: Uint8Array) {
+    super(loaded, form, key, true);
     this.parameter({
       at: FIRST,
       nameAt: NAME_OF_NONCE,
@@ -231,14 +256,14 @@ class FastSealer extends Context implements PacketSealer {
     from: number,
     length: number,
   ): void {
-    const { context, library, lengthOut, words } = this;
+    const { context, headerLength, library, lengthOut, words } = this;
     words[NONCE_LOW] = low;
     words[NONCE_HIGH] = high;
     out.putAddress(at + length, words, SEAL_TAG_DATA);
     // Safety: every pointer lies in a Mem held by this object or by the caller during the call;
     // the caller leaves room for the tag.
     library.EVP_CIPHER_CTX_set_params(context, this.#nonce);
-    library.EVP_Cipher(context, null, out.at(headerAt), HEADER_LENGTH);
+    library.EVP_Cipher(context, null, out.at(headerAt), headerLength);
     if (length > 0) library.EVP_Cipher(context, out.at(at), source.at(from), length);
     library.EVP_CipherFinal_ex(context, lengthOut, lengthOut);
     library.EVP_CIPHER_CTX_get_params(context, this.#tag);
@@ -248,8 +273,8 @@ class FastSealer extends Context implements PacketSealer {
 class FastOpener extends Context implements PacketOpener {
   readonly #parameters = this.memory.pointer(FIRST);
 
-  constructor(library: Symbols, cipher: Pointer, key: Uint8Array) {
-    super(library, cipher, key, false);
+  constructor(loaded: Loaded, form: PacketForm, key: Uint8Array) {
+    super(loaded, form, key, false);
     this.parameter({
       at: FIRST,
       nameAt: NAME_OF_NONCE,
@@ -268,13 +293,13 @@ class FastOpener extends Context implements PacketOpener {
     at: number,
     length: number,
   ): boolean {
-    const { context, library, lengthOut, words } = this;
+    const { context, headerLength, library, lengthOut, words } = this;
     words[NONCE_LOW] = low;
     words[NONCE_HIGH] = high;
     memory.putAddress(at + length, words, OPEN_TAG_DATA);
     // Safety: as in FastSealer.seal().
     library.EVP_CIPHER_CTX_set_params(context, this.#parameters);
-    library.EVP_Cipher(context, null, memory.at(headerAt), HEADER_LENGTH);
+    library.EVP_Cipher(context, null, memory.at(headerAt), headerLength);
     if (length > 0) {
       const place = memory.at(at);
       library.EVP_Cipher(context, place, place, length);
@@ -290,8 +315,8 @@ const CTRL_SET_TAG = 0x11;
 class UsualSealer extends Context implements PacketSealer {
   readonly #nonce = this.memory.pointer(NONCE);
 
-  constructor(library: Symbols, cipher: Pointer, key: Uint8Array) {
-    super(library, cipher, key, true);
+  constructor(loaded: Loaded, form: PacketForm, key: Uint8Array) {
+    super(loaded, form, key, true);
   }
 
   seal(
@@ -304,12 +329,12 @@ class UsualSealer extends Context implements PacketSealer {
     from: number,
     length: number,
   ): void {
-    const { context, library, lengthOut, words } = this;
+    const { context, headerLength, library, lengthOut, words } = this;
     words[NONCE_LOW] = low;
     words[NONCE_HIGH] = high;
     // Safety: as in FastSealer.seal().
     library.EVP_CipherInit_ex(context, null, null, null, this.#nonce, -1);
-    library.EVP_CipherUpdate(context, null, lengthOut, out.at(headerAt), HEADER_LENGTH);
+    library.EVP_CipherUpdate(context, null, lengthOut, out.at(headerAt), headerLength);
     if (length > 0) {
       library.EVP_CipherUpdate(context, out.at(at), lengthOut, source.at(from), length);
     }
@@ -321,8 +346,8 @@ class UsualSealer extends Context implements PacketSealer {
 class UsualOpener extends Context implements PacketOpener {
   readonly #nonce = this.memory.pointer(NONCE);
 
-  constructor(library: Symbols, cipher: Pointer, key: Uint8Array) {
-    super(library, cipher, key, false);
+  constructor(loaded: Loaded, form: PacketForm, key: Uint8Array) {
+    super(loaded, form, key, false);
   }
 
   open(
@@ -333,13 +358,13 @@ class UsualOpener extends Context implements PacketOpener {
     at: number,
     length: number,
   ): boolean {
-    const { context, library, lengthOut, words } = this;
+    const { context, headerLength, library, lengthOut, words } = this;
     words[NONCE_LOW] = low;
     words[NONCE_HIGH] = high;
     // Safety: as in FastSealer.seal().
     library.EVP_CipherInit_ex(context, null, null, null, this.#nonce, -1);
     library.EVP_CIPHER_CTX_ctrl(context, CTRL_SET_TAG, TAG_LENGTH, memory.at(at + length));
-    library.EVP_CipherUpdate(context, null, lengthOut, memory.at(headerAt), HEADER_LENGTH);
+    library.EVP_CipherUpdate(context, null, lengthOut, memory.at(headerAt), headerLength);
     if (length > 0) {
       const place = memory.at(at);
       library.EVP_CipherUpdate(context, place, lengthOut, place, length);

@@ -6,11 +6,12 @@ import { sealChaCha } from "../../../lib/crypto/aead.ts";
 import { NOBLE_AEAD, WASM_AEAD } from "../../../lib/crypto/transport_aead.ts";
 import { libcryptoCipher, passesSelfTest } from "../../../lib/dataplane/linux/cipher.ts";
 import { portableCipher } from "../../../lib/dataplane/linux/portable_cipher.ts";
+import { isSoak } from "../../fakes/soak.ts";
 
 const HEADER = 16;
 const TAG = 16;
 /** Packets through each way; 10^5 in the soak, and a part of it always. */
-const RUNS = Deno.env.get("TUNNELMESH_SOAK") === "1" ? 100_000 : 3_000;
+const RUNS = isSoak() ? 100_000 : 3_000;
 
 const CIPHERS = [...libcryptoCiphers(), portableCipher(WASM_AEAD), portableCipher(NOBLE_AEAD)];
 
@@ -23,8 +24,6 @@ function nonceOf(low: number, high: number): Uint8Array {
 }
 
 for (const cipher of CIPHERS) {
-  const runs = cipher.name === "noble" ? 3_000 : RUNS; // the slow reference itself
-
   Deno.test(`PacketCipher ${cipher.name} agrees with node:crypto on any packet and forgery`, () => {
     const key = crypto.getRandomValues(new Uint8Array(32));
     const sealer = cipher.sealer(key);
@@ -54,7 +53,7 @@ for (const cipher of CIPHERS) {
           ok(plaintext.every((byte, i) => byte === memory.u8[HEADER + i]), "opened alike");
         },
       ),
-      { numRuns: runs },
+      { numRuns: RUNS },
     );
     sealer.free();
     opener.free();
