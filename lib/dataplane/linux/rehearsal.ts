@@ -17,12 +17,13 @@ import { DATA_HEADER_LENGTH, DATAGRAM_TYPE, TAG_LENGTH } from "../../wire/datagr
 import { DatagramRing } from "./datagram_ring.ts";
 import { Egress } from "./egress.ts";
 import { Ingress } from "./ingress.ts";
+import { Pulse } from "./pulse.ts";
 import type { KeypairFacts, PathBytes, WorkerSetup } from "./messages.ts";
 import { BACKLOG_SIZE, DROP_BLOCK_SIZE, PEER_BLOCK_SIZE, SharedKeypair } from "./shared_state.ts";
 import { VNET } from "./virtio.ts";
 
-/** Packets in all. Ours: after some thousand the compilers have nothing left to do. */
-const PACKETS = 3_000;
+/** Packets in all. Ours: after some thousand the compilers have little left to do. */
+const PACKETS = 6_000;
 /** Packets per step: about half a millisecond. */
 const PACKETS_PER_STEP = 25;
 /** An ICMP echo as ping sends it. */
@@ -39,7 +40,7 @@ export class Rehearsal {
   readonly #pair = new Int32Array(2).fill(-1);
   readonly #scratch = new Mem(2048);
   #udp = -1;
-  #loop: { turn(now: number): boolean } | undefined;
+  #pulse: Pulse | undefined;
   #sealer: PacketSealer | undefined;
   #name = new Uint8Array(0);
   #left = PACKETS;
@@ -57,7 +58,7 @@ export class Rehearsal {
    */
   step(now: number): boolean {
     if (this.#left === PACKETS && !this.#begin(now)) this.#left = 0;
-    for (let i = 0; i < PACKETS_PER_STEP && this.#left > 0; i++, this.#left--) this.#play(now);
+    for (let i = 0; i < PACKETS_PER_STEP && this.#left > 0; i++, this.#left--) this.#play();
     if (this.#left > 0) return true;
     this.close();
     return false;
@@ -66,7 +67,7 @@ export class Rehearsal {
   /** Ends it early. Safe to call twice. */
   close(): void {
     this.#left = 0;
-    this.#loop = undefined;
+    this.#pulse = undefined;
     this.#sealer?.free();
     this.#sealer = undefined;
     // Safety: our own descriptors, closed once.
@@ -93,7 +94,14 @@ export class Rehearsal {
     // Safety: as above. A connected socket can be written to; loopback may be down.
     if (libc.connect(this.#udp, name, name.length) < 0) return false;
     this.#name = name;
-    this.#loop = this.#setup.role === "egress" ? this.#egress(now) : this.#ingress(now);
+    const isEgress = this.#setup.role === "egress";
+    this.#pulse = new Pulse({
+      loop: isEgress ? this.#egress(now) : this.#ingress(now),
+      eventFd: -1,
+      sources: isEgress ? [this.#pair[0]!] : [this.#udp, -1],
+      offset: performance.timeOrigin - this.#setup.timeOrigin,
+      lookForCommands: () => {},
+    });
     return true;
   }
 
@@ -156,7 +164,7 @@ export class Rehearsal {
     return loop;
   }
 
-  #play(now: number): void {
+  #play(): void {
     const { u8, view } = this.#scratch;
     const at = DATA_HEADER_LENGTH;
     u8.fill(0, 0, at + PACKET_LENGTH + TAG_LENGTH);
@@ -178,7 +186,7 @@ export class Rehearsal {
       this.#sealer.seal(counter, 0, this.#scratch, 0, at, this.#scratch, at, PACKET_LENGTH);
       libc.write(this.#udp, this.#scratch.at(0), at + PACKET_LENGTH + TAG_LENGTH);
     }
-    this.#loop?.turn(now);
+    this.#pulse?.beat(0);
     const out = this.#sealer === undefined ? this.#udp : this.#pair[1]!;
     libc.read(out, this.#scratch.at(1024), 1024);
   }

@@ -14,8 +14,8 @@ import { packetCipher } from "./cipher.ts";
 import { Egress } from "./egress.ts";
 import { Ingress } from "./ingress.ts";
 import type { EgressCommand, IngressCommand, WorkerReport, WorkerSetup } from "./messages.ts";
+import { type Loop, Pulse } from "./pulse.ts";
 import { Rehearsal } from "./rehearsal.ts";
-import { Waiter } from "./waiter.ts";
 
 /** How long the loop has nothing to do before it rehearses: joining goes first. Ours. */
 const REHEARSAL_AFTER_MS = 400;
@@ -23,11 +23,6 @@ const REHEARSAL_AFTER_MS = 400;
 const REHEARSAL_PAUSE_MS = 2;
 /** How long there must be nothing to do after that for collecting what the start left. Ours. */
 const COLLECTION_AFTER_MS = 1_000;
-
-interface Loop {
-  turn(now: number): boolean;
-  command(command: EgressCommand | IngressCommand, now: number): void;
-}
 
 /** What a worker sees of itself; the types of a whole web worker would clash with everything else. */
 const scope = globalThis as unknown as {
@@ -51,13 +46,11 @@ function run(
   cipher: PacketCipher,
   report: (report: WorkerReport) => void,
 ): void {
-  const loop: Loop = setup.role === "egress"
-    ? new Egress(setup, cipher, report)
-    : new Ingress(setup, cipher, report, () => lookForCommands());
-  const sources = setup.role === "egress" ? [setup.tunFd] : [setup.ipv4Fd, setup.ipv6Fd];
-  const fds = [setup.eventFd, ...sources];
-  const waiter = new Waiter(fds.length);
-  const offset = performance.timeOrigin - setup.timeOrigin;
+  const isEgress = setup.role === "egress";
+  const loop: Loop & { command(command: EgressCommand | IngressCommand, now: number): void } =
+    isEgress
+      ? new Egress(setup, cipher, report)
+      : new Ingress(setup, cipher, report, () => lookForCommands());
   const counter = new Mem(8);
   let isStopped = false;
   const lookForCommands = () => {
@@ -68,30 +61,31 @@ function run(
       const message = receiveMessageOnPort(setup.port as never);
       if (message === undefined) return;
       const command = message.message as EgressCommand | IngressCommand;
-      loop.command(command, performance.now() + offset);
+      loop.command(command, pulse.now);
       isStopped = command.kind === "stop";
     }
   };
+  const pulse = new Pulse({
+    loop,
+    eventFd: setup.eventFd,
+    sources: isEgress ? [setup.tunFd] : [setup.ipv4Fd, setup.ipv6Fd],
+    offset: performance.timeOrigin - setup.timeOrigin,
+    lookForCommands,
+  });
+  report({ kind: "ready" });
   let rehearsal: Rehearsal | undefined = new Rehearsal(setup, cipher);
   let quietMs = REHEARSAL_AFTER_MS;
-  report({ kind: "ready" });
-  for (;;) {
-    lookForCommands();
-    while (!isStopped && !loop.turn(performance.now() + offset)) {
-      if (waiter.readable(fds, quietMs)) {
-        if (waiter.isReady(0)) break;
-      } else if (rehearsal?.step(performance.now() + offset)) {
-        quietMs = REHEARSAL_PAUSE_MS;
-      } else if (rehearsal !== undefined) {
-        rehearsal = undefined;
-        quietMs = COLLECTION_AFTER_MS;
-      } else {
-        collectGarbage();
-        quietMs = -1;
-      }
+  while (!isStopped) {
+    if (pulse.beat(quietMs)) continue;
+    if (rehearsal?.step(pulse.now)) {
+      quietMs = REHEARSAL_PAUSE_MS;
+    } else if (rehearsal !== undefined) {
+      rehearsal = undefined;
+      quietMs = COLLECTION_AFTER_MS;
+    } else {
+      collectGarbage();
+      quietMs = -1;
     }
-    if (!isStopped) continue;
-    rehearsal?.close();
-    return;
   }
+  rehearsal?.close();
 }
