@@ -7,7 +7,7 @@
  * deno task bench throughput [--rounds N] [--seconds S] [--programs a,b] [--source]
  * ```
  *
- * By default 3 rounds of 6 seconds per load, of the compiled program: about 12 minutes. `--source`
+ * By default 3 rounds of 6 seconds per load, of the compiled program: about 13 minutes. `--source`
  * measures the source. Exits 0 also when an aim is missed, 1 if tunnelmesh could not be measured.
  *
  * @module

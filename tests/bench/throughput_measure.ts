@@ -17,6 +17,8 @@ const GRACE_MS = 10_000;
 const PING_INTERVAL_SECONDS = 0.02;
 /** Pings of the idle tunnel; fewer if the seconds given are few. */
 const IDLE_PINGS = 100;
+/** What comes right after a start is not idle yet. */
+const IDLE_AFTER_MS = 5_000;
 /** UDP payload of the flood. */
 const FLOOD_BYTES = 64;
 
@@ -69,7 +71,10 @@ export async function measure(
     }
   };
   const time = ["-t", String(seconds)];
-  await step("memory idle", () => rss(pids, "rssIdle"));
+  await step("memory idle", async () => {
+    if (pids !== undefined) await sleep(IDLE_AFTER_MS);
+    return await rss(pids, "rssIdle");
+  });
   await step("ping idle", async () => {
     const { average, longest } = await ping(pair.a, target, Math.min(IDLE_PINGS, 50 * seconds));
     return { pingIdle: average, pingIdleMax: longest };

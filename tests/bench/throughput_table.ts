@@ -140,20 +140,28 @@ export function verdictsOf(samples: Samples): Verdict[] {
   });
 }
 
-/** Medians, with the range if there were several rounds, and ratios to the best peer. */
+/** Medians, with the range if there were several rounds, and ratios to the best peer and nebula. */
 export function figuresTable(samples: Samples): string {
   const names = [...samples.keys()];
   const ours = names.filter((name) => name.startsWith(OURS));
-  const head = ["measure", "unit", ...names, ...ours.map((name) => `${name} ÷ best peer`)];
+  const rivals = ["best peer", "nebula"] as const;
+  const head = [
+    ...["measure", "unit", ...names],
+    ...ours.flatMap((name) => rivals.map((rival) => `${name} ÷ ${rival}`)),
+  ];
   const rows = (Object.keys(MEASURES) as MeasureName[]).map((measure) => {
     const { title, unit } = MEASURES[measure];
-    const best = directionOf(measure) === undefined ? undefined : bestPeer(samples, measure);
+    const isJudged = directionOf(measure) !== undefined;
     const cells = names.map((name) => cellOf(samples, name, measure));
-    const ratios = ours.map((name) => {
-      const value = medianOf(samples, name, measure);
-      if (best === undefined || value === undefined || best.value === 0) return "–";
-      return (value / best.value).toFixed(2);
-    });
+    const ratios = ours.flatMap((name) =>
+      rivals.map((rival) => {
+        const value = medianOf(samples, name, measure);
+        const theirs = rival === "nebula"
+          ? medianOf(samples, rival, measure)
+          : bestPeer(samples, measure)?.value;
+        return isJudged && value !== undefined && theirs ? (value / theirs).toFixed(2) : "–";
+      })
+    );
     return [title, unit, ...cells, ...ratios];
   });
   return markdown(head, rows);
