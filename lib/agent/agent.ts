@@ -344,6 +344,7 @@ export class Agent {
     return new RelaySide({
       url: this.#plan.coordinatorUrl,
       tlsVerify: this.#options.tlsVerify ?? false,
+      isInside: this.#options.inCoordinator !== undefined,
       clock: this.#clock,
       askTicket: () => this.#talk.askTicket(),
       peers: () => this.#book.admitted,

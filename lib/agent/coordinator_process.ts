@@ -27,6 +27,7 @@ import { type Endpoint, formatEndpoint } from "../net/endpoint.ts";
 import { formatIpAddress, isLoopback, isUnspecified, parseIpAddress } from "../net/ip_address.ts";
 import { type IpPrefix, parseIpPrefix } from "../net/ip_prefix.ts";
 import { Agent } from "./agent.ts";
+import { coordinatorUrlOf, insideOf } from "./coordinator_url.ts";
 import { ControlSocketServer } from "./control_socket.ts";
 import { adminMethods } from "./coordinator_admin.ts";
 import type { DataPlaneWish } from "./data_plane_choice.ts";
@@ -146,7 +147,7 @@ export class CoordinatorProcess {
     if (hasMember) {
       member = await startMember(options, {
         udpPort,
-        coordinatorUrl: urlOf("127.0.0.1", portOf(started), isTls),
+        coordinatorUrl: insideUrl(started, isTls),
         token: started.token(),
         inCoordinator: { dial: members[0]!.dial, answerDiscovery: answer },
       });
@@ -193,7 +194,8 @@ export class CoordinatorProcess {
   }
 
   #joinCommandOf(token: string): string {
-    const url = urlOf(reachableHost(this.listening), portOf(this.#coordinator), this.#isTls);
+    const host = reachableHost(this.listening);
+    const url = coordinatorUrlOf(host, portOf(this.#coordinator), this.#isTls);
     return `sudo ./tunnelmesh join --coordinator ${url} --token ${token}`;
   }
 
@@ -288,9 +290,11 @@ function portOf({ listening }: Coordinator): number {
   return listening[0]?.port ?? DEFAULT_COORDINATOR_PORT;
 }
 
-function urlOf(host: string, port: number, isTls: boolean): string {
-  const isV6 = host.includes(":");
-  return `${isTls ? "https" : "http"}://${isV6 ? `[${host}]` : host}:${port}`;
+/** Where its own member finds the relay; its line to the coordinator needs no socket. */
+function insideUrl({ listening }: Coordinator, isTls: boolean): string {
+  const nowhere = { hostname: "127.0.0.1", port: DEFAULT_COORDINATOR_PORT };
+  const { hostname, port } = insideOf(listening) ?? nowhere;
+  return coordinatorUrlOf(hostname, port, isTls);
 }
 
 /** What the certificate is made for; members do not look at it, people's own tools may. */

@@ -18,6 +18,8 @@ export interface RelaySideOptions {
   readonly url: string;
   /** Whether its certificate must be one that this machine trusts. */
   readonly tlsVerify: boolean;
+  /** Whether the coordinator is this process: no proxy is on the way. @default {false} */
+  readonly isInside?: boolean;
   readonly clock: Clock;
   /** Asks the coordinator for a ticket. @returns `false` if the line to it is down. */
   readonly askTicket: () => boolean;
@@ -36,13 +38,14 @@ export class RelaySide {
   /** Opens nothing: `welcomed` does. @throws {AgentError} `usage` if the URL is none. */
   constructor(options: RelaySideOptions) {
     const url = controlUrl(options.url, RELAY_PATH);
-    const { clock, tlsVerify, askTicket, peers } = options;
+    const { clock, tlsVerify, isInside = false, askTicket, peers } = options;
+    const target = { url, tlsVerify, ...(isInside && { env: () => undefined }) };
     let lastFailure: string | undefined;
     /** Those that were there when the connection opened, or were asked for since. */
     const ways = new Map<string, RelayPath>();
     this.transport = new RelayTransport({
       clock,
-      dial: (events) => dialRelay({ url, tlsVerify }, events),
+      dial: (events) => dialRelay(target, events),
       askTicket,
       isPeer: (nodeId) => peers().has(nodeId),
       events: {
