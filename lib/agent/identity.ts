@@ -27,6 +27,9 @@ const SSH_KEY_PATH = "ssh_key_path";
 const SALT = "static.salt";
 const STATIC_KEY = "static.key";
 
+/** All files that an identity may have made. */
+export const IDENTITY_FILES: readonly string[] = [STATIC_KEY, SALT, SSH_KEY_PUBLIC, SSH_KEY];
+
 const STATIC_INFO = utf8("tunnelmesh static v1");
 
 /** A node's identity, as the agent needs it. */

@@ -16,6 +16,7 @@ import { defineKeys } from "./keys.ts";
 import { defineLeave } from "./leave.ts";
 import { defineMetrics } from "./metrics.ts";
 import { print, printError } from "./output.ts";
+import { definePair } from "./pair.ts";
 import { definePeer } from "./peer.ts";
 import { definePeers } from "./peers.ts";
 import { definePing } from "./ping.ts";
@@ -77,6 +78,7 @@ export function buildProgram(): Command {
   defineSshEndpoint(program.command("ssh-endpoint"));
   defineKeys(program.command("keys"));
   defineUp(program.command("up"));
+  definePair(program.command("pair"));
   defineVersion(program.command("version"));
   return program;
 }

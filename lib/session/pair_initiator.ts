@@ -110,19 +110,24 @@ const NOTHING: PairStep = { send: [] };
 /** The dialling side. */
 export class PairInitiator {
   readonly #options: PairSideOptions;
-  /** To the responder. */
-  readonly path: Path;
+  /** To the responder, wherever it leaves from. */
+  readonly #dial: Path;
   readonly #startedAt: number;
   #state: Asking | Proving | undefined;
   #attempt = 0;
   /** When a response came first that did not authenticate. */
   #mismatchAt = Infinity;
 
-  /** @param path To the responder; nothing that comes another way is looked at. */
+  /** @param path To the responder; nothing that comes from elsewhere is looked at. */
   constructor(options: PairSideOptions, path: Path, now: number) {
     this.#options = options;
-    this.path = path;
+    this.#dial = path;
     this.#startedAt = now;
+  }
+
+  /** By which what {@linkcode tick} returns is to be sent. */
+  get path(): Path {
+    return this.#state?.kind === "proving" ? this.#state.completed.peer.path : this.#dial;
   }
 
   /** When {@linkcode tick} has something to do; `-Infinity` before the first time. */
@@ -147,14 +152,14 @@ export class PairInitiator {
     }
     if (now < state.sentAt + (PAIR_REPEATS_MS[state.repeats] ?? Infinity)) return NOTHING;
     state.repeats++;
-    const again = state.kind === "asking" ? state.cookies.goingBy(this.path) : state.third;
+    const again = state.kind === "asking" ? state.cookies.goingBy(this.#dial) : state.third;
     return { send: [again] };
   }
 
   /** Takes a response: completes the handshake if it is the right one. */
   takeResponse(response: Response, datagram: Uint8Array, path: Path, now: number): PairStep {
     const state = this.#state;
-    if (path.key !== this.path.key) return { send: [], drop: "wrong-path" };
+    if (path.remote !== this.#dial.remote) return { send: [], drop: "wrong-path" };
     if (!isPairMac1(this.#options.context, response)) return { send: [], drop: "bad-mac1" };
     if (state?.kind === "proving") {
       // The copy of an answer: message 3 has not arrived, or not yet.
@@ -238,6 +243,6 @@ export class PairInitiator {
       ...{ kind: "asking", index, datagram, handshake, cookies },
       ...{ sentAt: now, retryAt, repeats: 0 },
     };
-    return { send: [hasMacs(context.profile) ? cookies.goingBy(this.path) : datagram] };
+    return { send: [hasMacs(context.profile) ? cookies.goingBy(this.#dial) : datagram] };
   }
 }

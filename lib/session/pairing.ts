@@ -99,9 +99,9 @@ export class Pairing {
     return this.#responder?.halfOpen ?? 0;
   }
 
-  /** Whether all that was said has arrived. */
+  /** Whether all that was said has arrived, or will not any more. */
   get isHeard(): boolean {
-    return this.#talk?.channel.isHeard ?? false;
+    return this.#isOver || (this.#talk?.channel.isHeard ?? false);
   }
 
   /** When {@linkcode tick} has something to do. */
@@ -124,10 +124,11 @@ export class Pairing {
     return this.#actionsOf(this.#handshake(decoded, datagram, path, now), path, now);
   }
 
-  /** Says something to the other side, which was met. @throws {TypeError} If it was not. */
+  /** Says something to the other side, which was met; nothing once it is over. @throws {TypeError} If it was not. */
   say(body: Uint8Array, now: number): PairAction[] {
     const talk = this.#talk;
     if (talk === undefined) throw new TypeError("Cannot say anything: nobody was met");
+    if (this.#isOver) return [];
     this.#said.push(body);
     return sendings(talk.channel.say(body, now), talk.peer.path);
   }

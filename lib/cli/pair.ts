@@ -1,0 +1,411 @@
+/**
+ * `tunnelmesh pair`: two machines meet for the first time, without a coordinator, and their people
+ * see whom they met.
+ *
+ * @module
+ */
+
+import { type Command, InvalidArgumentError } from "commander";
+import type { Agreement, Decision, MetPeer } from "../agent/pair_agreement.ts";
+import type { PairLine } from "../agent/pair_line.ts";
+import type { PairNode } from "../agent/pair_node.ts";
+import type { PairRole } from "../agent/pair_role.ts";
+import { AGENT_STATE_FOLDER, COORDINATOR_STATE_FOLDER } from "../config/paths.ts";
+import { parseHostAndPort, parseRange, parseServer } from "../config/values.ts";
+import type { PairView } from "../token/pair_text.ts";
+import { askCoordinator } from "./ask.ts";
+import { CommandError, EXIT } from "./exit.ts";
+import { watchForStop } from "./foreground.ts";
+import { type CommonOptions, withCommonOptions } from "./options.ts";
+import { print, printError, printJson } from "./output.ts";
+import { fingerprintOf, MEANING, readAnswers, showMachine } from "./pair_screen.ts";
+
+/** Port of a listening side, and of the network of the two, unless chosen otherwise. */
+const DEFAULT_PORT = 51_820;
+/** How long an invite is good that goes to a machine which is there. */
+const INVITE_MS = 600_000;
+/** Nothing of ours is for others to read. */
+const FILE_MODE = 0o600;
+
+interface PairFlags extends CommonOptions {
+  /** `true` without a value. */
+  readonly listen?: string | true;
+  readonly scan?: string;
+  readonly expect?: string;
+  readonly yes?: boolean;
+  readonly qr?: string;
+  readonly invite?: boolean;
+  readonly name?: string;
+  readonly config?: string;
+  readonly range?: string;
+  readonly interop?: boolean;
+  readonly prologue?: string;
+}
+
+/** Declares the command. */
+export function definePair(command: Command): void {
+  withCommonOptions(command, AGENT_STATE_FOLDER)
+    .description("Meet another machine without any coordinator, and see who it is")
+    .argument("[host:port]", "where the other machine listens")
+    .option("--listen [address:port]", `wait for the other machine (default: port ${DEFAULT_PORT})`)
+    .option("--scan <text>", "what was scanned from the other screen: confirms if it is right")
+    .option("--expect <fingerprint>", "its fingerprint, known beforehand; any other one is refused")
+    .option("--yes", "confirm without asking; only with --expect")
+    .option("--qr <file>", "write the QR code of the other machine as a PNG file, too")
+    .option("--invite", "invite the other machine into the mesh of this machine's coordinator")
+    .option("--name <name>", "what this machine calls itself (default: the host's name)")
+    .option(
+      "--config <file>",
+      "where to write the file for tunnelmesh up (default: STATE/NAME.yaml)",
+    )
+    .option("--range <prefix>", "IPv4 network of the two (default: a free one)", checkRange)
+    .option("--interop", "speak with other programs: no MACs, empty prologue, local networks only")
+    .option("--prologue <text>", "another partition: only machines with the same one meet")
+    .addHelpText(
+      "after",
+      `
+Both screens show the other machine's fingerprint, in words, in hex and as a QR code. Compare
+it with what the other screen shows as its own and answer y at both ends; or scan the code of
+the other screen and give the text here, at the question or by --scan in another terminal.
+
+Examples:
+  sudo tunnelmesh pair --listen                      # on one machine
+  sudo tunnelmesh pair 192.0.2.1:${DEFAULT_PORT}               # on the other
+  sudo tunnelmesh pair --scan 'tunnelmesh:…'         # what was scanned, while pair asks
+  sudo tunnelmesh pair --listen --invite             # on the machine of a coordinator`,
+    )
+    .action(pair);
+}
+
+async function pair(host: string | undefined, flags: PairFlags): Promise<void> {
+  if (flags.scan !== undefined && host === undefined && flags.listen === undefined) {
+    return await scanOnly(flags.scan, flags);
+  }
+  refuseContradictions(host, flags);
+  if (flags.qr !== undefined) await refuseExisting(flags.qr);
+  const stop = watchForStop();
+  if (flags.logLevel !== undefined) {
+    (await import("../base/log.ts")).startLog({ level: flags.logLevel });
+  }
+  const role = await roleOf(host, flags);
+  const state = stateOf(flags);
+  if (flags.invite) await refuseWithoutCoordinator(flags);
+  const { PairNode } = await import("../agent/pair_node.ts");
+  const { staticSideOf } = await import("../agent/pair_role.ts");
+  const node = await PairNode.open({
+    state,
+    isInviter: flags.invite ?? false,
+    name: flags.name,
+    range: flags.range,
+    side: staticSideOf(role),
+    config: flags.config,
+  });
+  let agreement: Agreement | undefined;
+  let line: PairLine | undefined;
+  try {
+    line = await openLine(role, flags, node, stop.signal);
+    announce(role, line, node, flags);
+    agreement = await agreed(line, node, state, flags);
+  } finally {
+    await line?.close();
+    node.close(agreement !== undefined);
+    if (agreement === undefined && flags.qr !== undefined) {
+      await Deno.remove(flags.qr).catch(() => {});
+    }
+    stop.close();
+  }
+  tell(agreement, state, flags);
+}
+
+/** Gives what was scanned to the pairing that waits for it. */
+async function scanOnly(text: string, flags: PairFlags): Promise<void> {
+  const { tellScanned } = await import("../agent/pair_socket.ts");
+  const folders = flags.state === undefined
+    ? [AGENT_STATE_FOLDER, memberOf(COORDINATOR_STATE_FOLDER)]
+    : [flags.state, memberOf(flags.state)];
+  const answer = await tellScanned(folders, text);
+  if (answer.result === "other") throw ofAnother(answer.name);
+  if (flags.json) printJson(answer);
+  else print(`It is ${answer.name}: confirmed here; confirm at the other screen, too`);
+}
+
+async function openLine(
+  role: PairRole,
+  flags: PairFlags,
+  node: PairNode,
+  signal: AbortSignal,
+): Promise<PairLine> {
+  const { PairLine } = await import("../agent/pair_line.ts");
+  const { SYSTEM_CLOCK } = await import("../base/clock.ts");
+  return new PairLine({
+    role,
+    profile: flags.interop ? "pair-interop" : "pair",
+    partition: flags.prologue,
+    staticKey: node.staticKey,
+    clock: SYSTEM_CLOCK,
+    signal,
+  });
+}
+
+async function agreed(
+  line: PairLine,
+  node: PairNode,
+  state: string,
+  flags: PairFlags,
+): Promise<Agreement> {
+  const { agree } = await import("../agent/pair_agreement.ts");
+  return await agree(line, {
+    hello: node.hello,
+    check: (peer) => node.check(peer),
+    keep: (peer, invite) => node.keep(peer, invite),
+    makeInvite: (peer) => makeInvite(peer, flags),
+    async decide(peer, signal) {
+      const { name, nodeId: peerNodeId, handshakeHash } = peer;
+      const view = { name, ownNodeId: node.nodeId, peerNodeId, handshakeHash };
+      await showPeer(peer, view, node, flags);
+      return await decide(peer, view, state, flags, signal);
+    },
+  });
+}
+
+function announce(role: PairRole, line: PairLine, node: PairNode, flags: PairFlags): void {
+  const { nodeId, hello: { name } } = node;
+  if (flags.json) {
+    const event = role.kind === "listen" ? "listening" : "dialling";
+    const self = { name, nodeId, fingerprint: fingerprintOf(nodeId) };
+    return printJson({ event, port: line.port, self });
+  }
+  showMachine("This machine", { name, nodeId });
+  if (role.kind === "dial") print(`\nDials ${role.text} …`);
+  else {print(
+      `\nListens on UDP port ${line.port}; on the other machine: tunnelmesh pair HOST:${line.port}`,
+    );}
+}
+
+async function showPeer(
+  peer: MetPeer,
+  view: PairView,
+  node: PairNode,
+  flags: PairFlags,
+): Promise<void> {
+  const { pairText } = await import("../token/pair_text.ts");
+  const { qrPng, qrText } = await import("./qr.ts");
+  const text = pairText(view);
+  if (flags.qr !== undefined) await writePng(flags.qr, await qrPng(text));
+  const { name, nodeId, remote, outcome } = peer;
+  if (flags.json) {
+    const fingerprint = fingerprintOf(nodeId);
+    return printJson({ event: "met", name, nodeId, fingerprint, remote, outcome, qr: text });
+  }
+  print("");
+  showMachine(`The other machine, at ${remote}`, peer);
+  print(`\n${await qrText(text, Deno.stdout.isTerminal())}\n${text}\n`);
+  showMachine("This machine, as the other screen has to show it", {
+    name: node.hello.name,
+    nodeId: node.nodeId,
+  });
+}
+
+/** Waits for what a person says: beforehand, at the question, or by `pair --scan`. */
+async function decide(
+  peer: MetPeer,
+  view: PairView & { readonly name: string },
+  state: string,
+  flags: PairFlags,
+  signal: AbortSignal,
+): Promise<Decision> {
+  const { judgePairText } = await import("../token/pair_text.ts");
+  const { servePairSocket, unreadable } = await import("../agent/pair_socket.ts");
+  const expected = flags.scan ?? flags.expect;
+  if (expected !== undefined) {
+    const result = judgePairText(expected, view);
+    if (result === "unreadable") throw unreadable();
+    if (result === "other") return NOT_THE_EXPECTED;
+    say(flags, "Its fingerprint is the expected one");
+    if (flags.scan !== undefined || flags.yes) return { isConfirmed: true };
+  }
+  const decision = Promise.withResolvers<Decision>();
+  const take = (result: "match" | "other") =>
+    decision.resolve(result === "match" ? { isConfirmed: true } : NOT_THE_SCANNED);
+  const socket = servePairSocket(state, view, take);
+  const isOver = AbortSignal.any([signal, abortedBy(decision.promise)]);
+  const ask = async () => {
+    question(peer);
+    for await (const answer of readAnswers(isOver)) {
+      if (answer.kind === "yes") return decision.resolve({ isConfirmed: true });
+      if (answer.kind === "no") return decision.resolve({ isConfirmed: false });
+      const result = judgePairText(answer.text, view);
+      if (result !== "unreadable") return take(result);
+      printError("That is no whole fingerprint");
+      question(peer);
+    }
+    if (!isOver.aborted) {
+      printError("\nNobody answers here; it waits for tunnelmesh pair --scan TEXT");
+    }
+  };
+  ask().catch(decision.reject);
+  try {
+    return await decision.promise;
+  } finally {
+    socket.close();
+  }
+}
+
+const NOT_THE_EXPECTED: Decision = {
+  isConfirmed: false,
+  why: "its fingerprint is not the expected one, somebody may be in between",
+};
+const NOT_THE_SCANNED: Decision = {
+  isConfirmed: false,
+  why: "what was scanned is of another machine, somebody may be in between",
+};
+
+function question({ name, outcome }: MetPeer): void {
+  const text = `\nDoes the other screen show both fingerprints the same way? If you say yes, ${
+    MEANING[outcome]
+  }.\nPair with ${name}? [y, n, or what you scan there] `;
+  Deno.stderr.writeSync(new TextEncoder().encode(text));
+}
+
+/** Says what happens, where a person reads along. */
+function say(flags: PairFlags, text: string): void {
+  if (!flags.json) print(text);
+}
+
+/** A signal that aborts when something is settled. */
+function abortedBy(promise: Promise<unknown>): AbortSignal {
+  const controller = new AbortController();
+  promise.then(() => controller.abort(), () => controller.abort());
+  return controller.signal;
+}
+
+async function makeInvite(peer: MetPeer, flags: PairFlags) {
+  const params = { forMs: INVITE_MS, name: peer.name };
+  const { token, joinCommand } = await askCoordinator<{ token: string; joinCommand: string }>(
+    flags.state,
+    "token-invite",
+    params,
+  );
+  const coordinator = /--coordinator (\S+)/.exec(joinCommand)?.[1] ?? "";
+  return { kind: "invite", coordinator, token } as const;
+}
+
+/** What is kept, and how to go on. */
+function tell({ peer, kept, isMutual }: Agreement, state: string, flags: PairFlags): void {
+  const { name, nodeId, outcome } = peer;
+  const folder = flags.state === undefined ? "" : ` --state ${state}`;
+  const command = outcome === "static"
+    ? `sudo tunnelmesh up --config ${kept.file}${folder}`
+    : outcome === "they-invite"
+    ? `sudo tunnelmesh join --coordinator ${kept.coordinator} --token-file ${kept.file}${folder}` +
+      (flags.name === undefined ? "" : ` --name ${flags.name}`)
+    : undefined;
+  if (flags.json) {
+    const { file } = kept;
+    return printJson({
+      ...{ event: "paired", name, nodeId, fingerprint: fingerprintOf(nodeId), outcome, isMutual },
+      ...(file !== undefined && { file }),
+      ...(command !== undefined && { command }),
+    });
+  }
+  print(`\nPaired with ${name}: its key is pinned`);
+  if (!isMutual) {
+    printError("The other machine did not say that it has kept its part; look there");
+  }
+  if (command !== undefined) print(`\nTo go on:\n\n  ${command}\n`);
+  else print(`Invited ${name}: it joins by the command on its screen, within ten minutes`);
+}
+
+function refuseContradictions(host: string | undefined, flags: PairFlags): void {
+  const refuse = (why: string): never => {
+    throw new CommandError(`Cannot pair: ${why}`, EXIT.usage);
+  };
+  if ((host === undefined) === (flags.listen === undefined)) {
+    refuse("say --listen on one machine, and where that is, HOST:PORT, on the other");
+  }
+  if (flags.yes && flags.expect === undefined && flags.scan === undefined) {
+    refuse("--yes confirms what nobody has looked at; give --expect FINGERPRINT with it");
+  }
+  if (flags.scan !== undefined && flags.expect !== undefined) {
+    refuse("--scan and --expect say the same; give one of them");
+  }
+  if (flags.interop && flags.prologue !== undefined) {
+    refuse("--interop has no prologue; leave out one of the two");
+  }
+  if (flags.invite && flags.config !== undefined) {
+    refuse("--config is for a network of the two; leave it out with --invite");
+  }
+}
+
+async function roleOf(host: string | undefined, { listen }: PairFlags): Promise<PairRole> {
+  const { dialRole, listenRole } = await import("../agent/pair_role.ts");
+  if (host !== undefined) return await dialRole(usage(() => parseServer(host)));
+  if (typeof listen === "string") return listenRole(usage(() => parseHostAndPort(listen)));
+  return { kind: "listen", address: undefined, port: DEFAULT_PORT };
+}
+
+/** Whose keys these are: this machine's, or those of the coordinator's member. */
+function stateOf(flags: PairFlags): string {
+  if (!flags.invite) return flags.state ?? AGENT_STATE_FOLDER;
+  return memberOf(flags.state ?? COORDINATOR_STATE_FOLDER);
+}
+
+function memberOf(state: string): string {
+  return `${state}/member`;
+}
+
+async function refuseWithoutCoordinator(flags: PairFlags): Promise<void> {
+  try {
+    await askCoordinator(flags.state, "status");
+  } catch (cause) {
+    throw new CommandError(
+      "Cannot invite: no coordinator answers on this machine; only there invites are made: run " +
+        "tunnelmesh pair --invite there, or tunnelmesh token invite",
+      EXIT.notRunning,
+      { cause },
+    );
+  }
+}
+
+async function refuseExisting(path: string): Promise<void> {
+  if (!await Deno.lstat(path).then(() => true, () => false)) return;
+  throw new CommandError(
+    `Cannot write "${path}": it is there already; name another one, or remove it first`,
+    EXIT.usage,
+  );
+}
+
+async function writePng(path: string, png: Uint8Array): Promise<void> {
+  try {
+    await Deno.writeFile(path, png, { createNew: true, mode: FILE_MODE });
+  } catch (cause) {
+    const why = cause instanceof Deno.errors.NotFound ? "there is no such folder" : String(cause);
+    throw new CommandError(`Cannot write "${path}": ${why}`, EXIT.failure, { cause });
+  }
+}
+
+function ofAnother(name: string): CommandError {
+  return new CommandError(
+    `Cannot confirm "${name}": ${NOT_THE_SCANNED.why}; the pairing was ended`,
+    EXIT.refused,
+  );
+}
+
+function checkRange(text: string): string {
+  try {
+    parseRange(text);
+    return text;
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** Runs a parser of what a person wrote. */
+function usage<Value>(parse: () => Value): Value {
+  try {
+    return parse();
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new CommandError(`Cannot pair: ${why}`, EXIT.usage, { cause });
+  }
+}
