@@ -203,7 +203,7 @@ class Attempt {
   readonly #events: AttemptEvents;
   readonly #channel: ControlClient;
   /** For the middle of "Cannot …:". */
-  readonly #attempted: string;
+  #attempted: string;
   #connection: WebSocketConnection | undefined;
   #failure: AgentError | undefined;
   #isOver = false;
@@ -304,6 +304,7 @@ class Attempt {
     if (this.#isOver || message.kind === "unknown" || message.kind === "heartbeat") return;
     if (message.kind === "welcome") {
       this.isWelcome = true;
+      this.#attempted = "stay in the mesh";
       this.#heartbeatMs = message.heartbeatMs;
       this.#events.welcomed();
       this.#beat();
