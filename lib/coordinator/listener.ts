@@ -37,6 +37,8 @@ export interface HttpListenerOptions {
 
 /** Bytes waiting for one connection; a full roster of a large mesh fits. */
 const MAX_BUFFERED = 16 * 1024 * 1024;
+/** What comes on a connection so soon belongs to a join. */
+const JOINING_MS = 2_000;
 /** How long stopping waits, for closing frames and then for the servers. */
 const CLOSE_WITHIN_MS = 80;
 
@@ -79,7 +81,11 @@ export class HttpListener implements ControlListener {
     const app = new Hono<{ Bindings: Bindings }>();
     app.get("/", (c) => c.text("tunnelmesh coordinator\n"));
     app.get("/healthz", (c) => c.text("ok\n"));
-    app.get("/control", (c) => this.#upgrade(c, 0, (socket, remote) => this.#take(socket, remote)));
+    app.get("/control", (c) =>
+      this.#upgrade(c, 0, (socket, remote) => {
+        this.relay.giveWay();
+        this.#take(socket, remote);
+      }));
     app.get("/relay", (c) =>
       this.#upgrade(c, RELAY_IDLE_SECONDS, (socket) => {
         this.#relayEndpoint.take(socket, () => this.#gate.leave());
@@ -209,9 +215,11 @@ export class HttpListener implements ControlListener {
       () => this.#refuse(id, connection, "timeout"),
       this.#limits.timeoutMs,
     );
+    const openedAt = performance.now();
     socket.onopen = () => this.#events?.opened(id, remote);
     socket.onmessage = ({ data }) => {
       if (!this.#connections.has(id)) return;
+      if (performance.now() - openedAt < JOINING_MS) this.relay.giveWay();
       if (!(data instanceof ArrayBuffer) || data.byteLength > MAX_CONTROL_MESSAGE) {
         return this.#refuse(id, connection, "bad-message");
       }

@@ -9,7 +9,8 @@
  * ```
  *
  * Grants exist because messages are handled as fast as they come: one who sends without end would
- * have this thread to itself. 131,072 bytes are granted by the protocol.
+ * have this thread to itself. 131,072 bytes are granted by the protocol; relay_pace.ts says how many
+ * more, and when.
  *
  * What must hold: the source is that of the ticket and nothing else; a message that is wrong in any
  * way is not passed on and ends its connection; what waits is bounded, for each member and in all;
@@ -28,11 +29,11 @@ import { readU16Le, writeU64Le } from "../base/integers.ts";
 import { RefusalError, type RefusalReason } from "../wire/refusal.ts";
 import {
   DEFAULT_RELAY_LIMITS,
-  MAX_RELAY_WINDOW,
   RELAY_FIRST_WINDOW,
   type RelayLimits,
   RelayMeter,
 } from "./relay_limits.ts";
+import { RelayPace } from "./relay_pace.ts";
 import { FairQueue } from "./relay_queue.ts";
 
 /** Bytes of a ticket. */
@@ -48,9 +49,6 @@ const MAX_TICKETS_OF_NODE = 4;
 const FORMER_MS = 30_000;
 /** How often a socket that was full is looked at: there is no event for that. */
 const DRAIN_MS = 1;
-/** One who sent so lately is one who sends; and how often that is looked at. */
-const SENDING_MS = 1_000;
-const SHARE_MS = 100;
 
 /** Counters of a relay, for status and metrics. */
 export interface RelayCounts {
@@ -142,9 +140,7 @@ export class RelayHub implements RelayControl {
   /** Members for whom something waits. */
   readonly #waiting = new Set<Member>();
   #queuedBytes = 0;
-  /** What a sender's share of the window is, and when that was found. */
-  #share = RELAY_FIRST_WINDOW;
-  #sharedAt = -Infinity;
+  readonly #pace: RelayPace;
   #cancelDrain: (() => void) | undefined;
   /** Members that are to be granted more when this thread comes to it. */
   readonly #granting = new Set<Member>();
@@ -153,6 +149,7 @@ export class RelayHub implements RelayControl {
   constructor(clock: Clock, limits: Partial<RelayLimits> = {}) {
     this.#clock = clock;
     this.#limits = { ...DEFAULT_RELAY_LIMITS, ...limits };
+    this.#pace = new RelayPace(this.#limits.totalWindowBytes);
   }
 
   /** Bytes that wait outside of sockets. */
@@ -190,6 +187,11 @@ export class RelayHub implements RelayControl {
     }
     if (own.length >= MAX_TICKETS_OF_NODE) this.#tickets.delete(own[0]!);
     this.#tickets.set(toHex(ticket), { nodeId, until: now + TICKET_MS });
+  }
+
+  /** Somebody joins: those who send are not asked for more for a moment. */
+  giveWay(): void {
+    this.#pace.giveWay(this.#clock.now());
   }
 
   /** A WebSocket was opened. Until it shows a ticket it costs nothing here. */
@@ -300,11 +302,21 @@ export class RelayHub implements RelayControl {
     }
     from.sentAt = this.#clock.now();
     const windowBytes = Math.min(from.windowBytes, this.#shareOf(from.sentAt));
-    if (from.granted - from.received > windowBytes / 2) return;
+    const isEnough = from.granted - from.received >= Math.max(windowBytes / 2, MAX_RELAY_MESSAGE);
+    if (isEnough) return;
     this.#granting.add(from);
-    // Not at once: what this thread has no time for must not be asked for.
-    this.#cancelGrant ??= this.#clock.schedule(from.sentAt, () => {
+    this.#armGrant();
+  }
+
+  /** Not at once: what this thread has no time for must not be asked for. */
+  #armGrant(): void {
+    const at = this.#pace.grantAt(this.#clock.now());
+    this.#cancelGrant ??= this.#clock.schedule(at, () => {
       this.#cancelGrant = undefined;
+      const now = this.#clock.now();
+      this.#pace.came(at, now);
+      // Somebody may have begun to join meanwhile.
+      if (this.#pace.grantAt(now) > now) return this.#armGrant();
       for (const member of this.#granting) this.#grant(member);
       this.#granting.clear();
     });
@@ -320,16 +332,8 @@ export class RelayHub implements RelayControl {
     to.socket.send(grant);
   }
 
-  /** What each of those may have on the way that send: an equal share. */
   #shareOf(now: number): number {
-    if (now - this.#sharedAt >= SHARE_MS) {
-      this.#sharedAt = now;
-      let senders = 1;
-      for (const { sentAt } of this.#connected.values()) if (now - sentAt < SENDING_MS) senders++;
-      const share = this.#limits.totalWindowBytes / senders;
-      this.#share = Math.floor(Math.min(MAX_RELAY_WINDOW, Math.max(RELAY_FIRST_WINDOW, share)));
-    }
-    return this.#share;
+    return this.#pace.shareOf(now, this.#connected.values());
   }
 
   #send({ socket }: Member, message: Uint8Array, datagrams: number): void {

@@ -22,12 +22,14 @@ export interface RelayLimits {
   readonly maxWaitMs: number;
   /** Bytes that may wait for all members together. @default {67108864} */
   readonly totalQueueBytes: number;
-  /** Bytes on the way to the relay from all members that send. @default {4194304} */
+  /** Bytes on the way to the relay from all members that send, at most. @default {4194304} */
   readonly totalWindowBytes: number;
 }
 
 /** Bytes that a member may have sent before it was granted any; part of the protocol. */
 export const RELAY_FIRST_WINDOW = 131_072;
+/** Fewest bytes on the way from one who waits for more: the longest message fits. */
+export const MIN_RELAY_WINDOW = 65_536;
 /** Most bytes on the way from one member, as much as may wait for one: 400 Mbit/s over 40 ms. */
 export const MAX_RELAY_WINDOW = 2_097_152;
 

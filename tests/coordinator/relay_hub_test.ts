@@ -403,6 +403,33 @@ Deno.test("T38: a member that does not wait for grants is ended before it has th
   strictEqual(b.socket.sent.length, 4, "what was granted");
 });
 
+Deno.test("RelayHub.giveWay() holds grants back for a moment, and nobody is stuck by it", () => {
+  const bench = new Bench({ bytesPerSecond: 1e12, burstBytes: 1e12 });
+  const a = bench.connect(A);
+  const b = bench.connect(B);
+  let sent = 0;
+  const fill = () => {
+    while (a.socket.granted - sent >= 65_536) {
+      a.connection.receive(bulkTo(B, 65_502));
+      sent += 65_536;
+    }
+  };
+  bench.hub.giveWay();
+  fill();
+  bench.clock.advance(10);
+  bench.hub.giveWay();
+  bench.clock.advance(19);
+  strictEqual(a.socket.granted, 131_072, "no more is asked for while somebody joins");
+  bench.clock.advance(2);
+  ok(a.socket.granted > sent);
+  for (let i = 0; i < 100; i++) {
+    fill();
+    bench.clock.advance(1);
+  }
+  strictEqual(a.socket.refusal, undefined);
+  ok(b.socket.sent.length > 100, `${b.socket.sent.length}`);
+});
+
 Deno.test("RelayHub shares the window among those who send", () => {
   const bench = new Bench();
   const ids = Array.from({ length: 40 }, (_, i) => i.toString(16).padStart(64, "0"));
