@@ -116,7 +116,8 @@ export class PinStore {
     for (const { name, nodeId } of peers) {
       requireNodeId(nodeId);
       const known = this.pin(name);
-      if (this.stateOf(name, nodeId) !== "new") continue;
+      // An empty name is nobody's; a coordinator may say it all the same.
+      if (name === "" || this.stateOf(name, nodeId) !== "new") continue;
       const before = known?.nodeId;
       const pin: Pin = { name: keyOf(name), nodeId, state: "seen", addresses: [] };
       fresh.push(before === undefined ? pin : { ...pin, before });
@@ -128,12 +129,14 @@ export class PinStore {
    * A person compared the key: pins it, and the addresses with it.
    *
    * @param addresses Mesh addresses to hold for this key; those held before if empty.
+   * @throws {RangeError} If the name is empty, or the node id is none.
    * @throws {AgentError} `failed` if the name is pinned to another key, or an address held for
    * one: that has to be forgotten first; `storage` if the disk does not take it. Nothing has changed
    * then.
    */
   verify(name: string, nodeId: string, addresses: readonly string[] = []): void {
     requireNodeId(nodeId);
+    if (name === "") throw new RangeError("Cannot pin a name that is empty");
     const known = this.pin(name);
     if (this.stateOf(name, nodeId) === "conflict") throw pinnedToAnother(known!);
     const held = addresses.map(canonical);
@@ -190,7 +193,9 @@ function readPins(folder: StateFolder, text: string): ReadonlyMap<string, Pin> {
 
 function readPin(json: unknown): Pin {
   const { name, nodeId, state, addresses, before } = objectOf(json);
-  if (typeof name !== "string" || name !== keyOf(name)) throw new TypeError("no name");
+  if (typeof name !== "string" || name === "" || name !== keyOf(name)) {
+    throw new TypeError("no name");
+  }
   requireNodeId(nodeId);
   if (state !== "seen" && state !== "verified") throw new TypeError("no state of a pin");
   if (!Array.isArray(addresses)) throw new TypeError("no addresses");
@@ -210,9 +215,8 @@ function requireNodeId(nodeId: unknown): asserts nodeId is string {
   throw new RangeError("Cannot pin node id: it must be 64 lower-case hex digits");
 }
 
-/** Names are compared in lower case; an empty one is nobody's. */
+/** Names are compared in lower case. */
 function keyOf(name: string): string {
-  if (name.trim() === "") throw new RangeError("Cannot pin a name that is empty");
   return name.toLowerCase();
 }
 

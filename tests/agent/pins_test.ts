@@ -63,6 +63,17 @@ Deno.test("PinStore keeps a verified name for its key, whatever else comes", () 
     strictEqual(pins.stateOf("laptop", A), "conflict");
   }));
 
+Deno.test("PinStore pins no empty name, and no part of a node id", () =>
+  withFolder((folder) => {
+    const pins = PinStore.load(folder);
+    strictEqual(pins.stateOf("", A), "new");
+    strictEqual(pins.see("", A), "new");
+    throws(() => pins.verify("", A), RangeError);
+    throws(() => pins.verify("laptop", A.slice(1)), RangeError);
+    throws(() => pins.see("laptop", A.toUpperCase()), RangeError);
+    deepStrictEqual(pins.pins, []);
+  }));
+
 Deno.test("PinStore.see() takes another key for a seen name, and remembers the first", () =>
   withFolder((folder) => {
     const pins = PinStore.load(folder);
