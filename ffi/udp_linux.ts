@@ -9,6 +9,7 @@
  */
 
 import { ERRNO, SyscallError } from "./errno.ts";
+import { allowFragments } from "./fragmentation.ts";
 import { SOCKET_OPTION } from "./layout.ts";
 import { libc } from "./libc.ts";
 import { largestDatagram } from "./path_mtu.ts";
@@ -23,8 +24,11 @@ import {
 } from "./udp_path.ts";
 import { UdpBuffers, UdpSocket } from "./udp_socket.ts";
 
-/** Ours: room for some thousand datagrams while this process is busy or not scheduled. */
-const BUFFER_BYTES = 4 * 1024 * 1024;
+/**
+ * Ours: what ten TCP connections of the usual 4 MiB windows have under way while this process is not
+ * scheduled. A cap, not a cost: the kernel takes the memory when it is needed.
+ */
+const BUFFER_BYTES = 16 * 1024 * 1024;
 /** Ours: twice this many pairs of ends are remembered. */
 const PATH_GENERATION = 2048;
 /** How often a free port of one family may turn out to be taken in the other. */
@@ -256,12 +260,16 @@ export class UdpLinux {
    *
    * @param datagram Copied.
    * @param path From {@linkcode path} or received; one made elsewhere works too, more slowly.
+   * @param mayFragment Whether it may travel in fragments. @default {false}
    * @returns `false` if it could not be sent: then it is lost, and {@linkcode sendError} says why.
    */
-  send(datagram: Uint8Array, path: UdpEnds): boolean {
+  send(datagram: Uint8Array, path: UdpEnds, mayFragment = false): boolean {
     const own = this.#own(path);
-    const socket = own.endpoint.address.length === 4 ? this.#v4 : this.#v6;
+    const family = own.endpoint.address.length === 4 ? 4 : 6;
+    const socket = family === 4 ? this.#v4 : this.#v6;
+    if (mayFragment && socket !== undefined) allowFragments(socket.fd, family, true);
     this.#sendErrno = socket === undefined ? ERRNO.EAFNOSUPPORT : socket.send(datagram, own);
+    if (mayFragment && socket !== undefined) allowFragments(socket.fd, family, false);
     return this.#sendErrno === 0;
   }
 
