@@ -46,6 +46,8 @@ const SYMBOLS = {
   },
   memcpy: { parameters: ["pointer", "pointer", "u32"], result: "void" },
   clock_gettime: { parameters: ["i32", "pointer"], result: "i32" },
+  /** Only glibc has it. */
+  malloc_trim: { parameters: ["usize"], result: "i32", optional: true },
   geteuid: { parameters: [], result: "u32" },
   __errno_location: { parameters: [], result: "pointer" },
 } as const satisfies Deno.ForeignLibraryInterface;

@@ -9,7 +9,7 @@ import type { LogLevel } from "../base/log.ts";
 import { printError } from "./output.ts";
 
 /** How long after its start a process gives back what only the start needed. Ours. */
-const FORGET_START_AFTER_MS = 3_000;
+const FORGET_START_AFTER_MS = 2_000;
 
 /**
  * Watches for SIGINT and SIGTERM from now on, so that one that comes during a start is not lost.

@@ -20,7 +20,7 @@ const scope = globalThis as unknown as {
 const reports = new Batch<ListenerReport>((items, transfer) => scope.postMessage(items, transfer));
 const RELAY_REPORT_MS = 1_000;
 /** How long after its start this thread gives back what only the start needed. Ours. */
-const COLLECTION_AFTER_MS = 3_000;
+const COLLECTION_AFTER_MS = 2_000;
 /** What came before there was a listener: who is a member is known before that. */
 const early: ListenerCommand[] = [];
 let listener: HttpListener | undefined;

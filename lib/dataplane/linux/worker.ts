@@ -21,8 +21,8 @@ import { Rehearsal } from "./rehearsal.ts";
 const REHEARSAL_AFTER_MS = 400;
 /** Pause between its steps, which leaves the machine to others. Ours. */
 const REHEARSAL_PAUSE_MS = 2;
-/** How long there must be nothing to do after that for collecting what the start left. Ours. */
-const COLLECTION_AFTER_MS = 1_000;
+/** How long there must be nothing to do after that for forgetting the start; the last to. Ours. */
+const FORGET_START_AFTER_MS = 2_500;
 
 /** What a worker sees of itself; the types of a whole web worker would clash with everything else. */
 const scope = globalThis as unknown as {
@@ -81,11 +81,18 @@ function run(
       quietMs = REHEARSAL_PAUSE_MS;
     } else if (rehearsal !== undefined) {
       rehearsal = undefined;
-      quietMs = COLLECTION_AFTER_MS;
+      quietMs = FORGET_START_AFTER_MS;
     } else {
-      collectGarbage();
+      forgetStart();
       quietMs = -1;
     }
   }
   rehearsal?.close();
+}
+
+/** Gives back what only the start needed: this thread's, and what is free of the whole process. */
+function forgetStart(): void {
+  collectGarbage();
+  // Safety: an integer only; every thread may call it at any time.
+  libc.malloc_trim?.(0n);
 }
