@@ -193,7 +193,13 @@ Deno.test("T35: another key under a verified name is refused, with one alarm", (
     strictEqual(trust.judge(asBob(scene)).state, "conflict");
     scene.roster(asBob(scene));
     scene.roster(asBob(scene), record(scene.carol));
-    strictEqual(trust.conflicts, 1, "more rosters, no more alarms");
+    const at = ["192.0.2.77:7", "192.0.2.78:7"].map((endpoint) => ({ endpoint, source: "local" }));
+    for (const endpoint of at) {
+      const online = [{ nodeId: thief.nodeId, endpoints: [endpoint] }];
+      scene.book.applyPresence({ kind: "presence", full: false, online, offline: [] });
+    }
+    strictEqual(trust.conflicts, 1, "more rosters and news, no more alarms");
+    strictEqual(alice.device.peerStatus(thief.nodeId), undefined);
     ok(alice.pingInner(scene.carol) !== undefined, "the others have nothing to do with it");
 
     // Who is verified needs nobody's leave to come back.
@@ -208,6 +214,8 @@ Deno.test("T35: the verified peer keeps its session while another key has its na
   withScene(async (scene) => {
     const { bob, thief, alice } = scene;
     await scene.verify(bob);
+    scene.roster(record(bob), record(thief, { name: "printer" }));
+    ok(alice.pingInner(thief) !== undefined, "a member like any other");
     scene.roster(record(bob), record(thief, { name: "bob" }));
     ok(alice.pingInner(bob) !== undefined);
     strictEqual(scene.book.find("bob").nodeId, bob.nodeId, "the name is bob's");
