@@ -102,6 +102,8 @@ export const SOCKET_OPTION = {
 
 /** Value of IP_MTU_DISCOVER and IPV6_MTU_DISCOVER: never fragment, honour the known path MTU. */
 export const PMTUDISC_DO = 2;
+/** Another one: let anybody on the way fragment. */
+export const PMTUDISC_DONT = 0;
 
 /** epoll (sys/epoll.h). */
 export const EPOLL = { CTL_ADD: 1, CTL_DEL: 2, IN: 1, CLOEXEC: 0x80000 } as const;

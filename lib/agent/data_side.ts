@@ -20,6 +20,7 @@ import { logOf } from "../base/log.ts";
 import type { KeyPair } from "../crypto/x25519.ts";
 import { LinuxPlane } from "../dataplane/linux/linux_plane.ts";
 import { Device } from "../mesh/device.ts";
+import { DEFAULT_MTU } from "../mesh/device_options.ts";
 import { type Endpoint, formatEndpoint } from "../net/endpoint.ts";
 import { parseIpAddress } from "../net/ip_address.ts";
 import { hostPrefix, type IpPrefix, parseIpPrefix } from "../net/ip_prefix.ts";
@@ -35,9 +36,6 @@ import type { WatchNetwork } from "./endpoint_finder.ts";
 import { AgentError, reasonOf } from "./errors.ts";
 import { natOfPeer } from "./peer_nat.ts";
 import { MeshInterface, toAgentError } from "./interface.ts";
-
-/** Largest packet unless said otherwise: fits 1500 over IPv6, and is 22 whole cipher blocks. */
-export const DEFAULT_MTU = 1408;
 
 const log = logOf("agent");
 
@@ -185,6 +183,7 @@ export class DataSide {
       }),
       ownAddresses: this.#interface.hasIpv6 ? [own.ipv4, own.ipv6] : [own.ipv4],
       meshRanges: this.#meshRanges,
+      ...(this.#options.mtu !== undefined && { mtu: this.#options.mtu }),
       isForeign: this.#options.isForeign,
       onDiscovery: this.#options.onDiscovery,
       onWant: options.onWant,

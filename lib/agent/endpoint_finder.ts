@@ -135,6 +135,12 @@ export class EndpointFinder {
     return behaviour.mapping === "none" ? "none" : "unknown";
   }
 
+  /** In which families a NAT has a mapping for this node that ends without traffic. */
+  get mapped(): { readonly ipv4: boolean; readonly ipv6: boolean } {
+    const [ipv4, ipv6] = this.#behaviours;
+    return { ipv4: needsKeepalive(ipv4), ipv6: needsKeepalive(ipv6) };
+  }
+
   /** Whether any server answers by UDP; `undefined`: not known (yet). */
   get isUdpOpen(): boolean | undefined {
     return this.#isUdpOpen;

@@ -171,7 +171,7 @@ export class Reach {
   }
 
   #describe(): void {
-    const { nat, isUdpOpen } = this.#finder;
-    this.#options.data.device?.setUnderlay({ nat, isUdpOpen });
+    const { nat, isUdpOpen, mapped } = this.#finder;
+    this.#options.data.device?.setUnderlay({ nat, isUdpOpen, mapped });
   }
 }

@@ -22,14 +22,13 @@ import {
 import type { KeyPair } from "../crypto/x25519.ts";
 import { LinuxPlane } from "../dataplane/linux/linux_plane.ts";
 import { Device } from "../mesh/device.ts";
-import { DeviceError } from "../mesh/device_options.ts";
+import { DEFAULT_MTU, DeviceError } from "../mesh/device_options.ts";
 import { formatEndpoint, type IpAddress } from "../net/endpoint.ts";
 import { ANY_IPV4, ANY_IPV6 } from "../route/inner_addresses.ts";
 import { lowerLimits } from "../session/limits.ts";
 import { TimestampSource } from "../session/timestamp.ts";
 import { ControlSocketServer } from "./control_socket.ts";
 import type { DataPlaneWish } from "./data_plane_choice.ts";
-import { DEFAULT_MTU } from "./data_side.ts";
 import { AgentError, reasonOf } from "./errors.ts";
 import { watchFile } from "./file_watch.ts";
 import { toAgentError } from "./interface.ts";
@@ -243,6 +242,7 @@ export class StaticNode {
     return new Device({
       clock: this.#clock,
       tun,
+      mtu: config.mtu ?? DEFAULT_MTU,
       socket,
       session: {
         profile: "allowed-peers",

@@ -28,6 +28,8 @@ export interface AgentPeerStatus extends PeerTrustStatus {
     readonly kind: "udp" | "ssh" | "relay" | "none";
     readonly remote?: string;
     readonly rttMs?: number;
+    /** Largest packet that passes by it, where that is less than the interface takes. */
+    readonly mtu?: number;
     /** Why that is no direct path, for a person; absent if it is one, or nobody wanted one. */
     readonly why?: string;
   };
@@ -177,6 +179,7 @@ export function peerStatusOf(
       kind: peer?.path?.kind ?? "none",
       ...(peer?.path === undefined ? {} : { remote: peer.path.remote }),
       ...(peer?.path === undefined || peer.rttMs === undefined ? {} : { rttMs: peer.rttMs }),
+      ...(peer?.path === undefined || peer.mtu === undefined ? {} : { mtu: peer.mtu }),
       ...(peer?.why === undefined ? {} : { why: peer.why }),
     },
     switches: peer?.switches ?? { promotions: 0, demotions: 0, rebinds: 0 },

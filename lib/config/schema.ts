@@ -53,6 +53,7 @@ const SESSION = z.strictObject({
   giveUpAfterSeconds: seconds(90),
   keepaliveSeconds: seconds(10),
   persistentKeepaliveSeconds: seconds(25),
+  raiseMtuAfterSeconds: seconds(600),
 }).partial().superRefine((given, context) => {
   for (const [lower, lowerDefault, upper, upperDefault] of ORDER) {
     if ((given[lower] ?? lowerDefault) <= (given[upper] ?? upperDefault)) continue;

@@ -12,6 +12,7 @@ import type { DropReason } from "../session/actions.ts";
 import type { Keypair } from "../session/keypair.ts";
 import type { SessionLimits } from "../session/limits.ts";
 import type { Path } from "../session/path.ts";
+import type { PathLimit } from "./path_limit.ts";
 
 /** Bytes and packets that passed for one peer since it was added. Inner packets, not datagrams. */
 export interface PeerTraffic {
@@ -40,6 +41,11 @@ export interface DataPlaneEvents {
   strayed(keypair: Keypair, path: Path): void;
   /** An authentic control plaintext (first byte 0x00) came; borrowed until return. */
   control(keypair: Keypair, plaintext: Uint8Array, path: Path): void;
+  /**
+   * The system refused a datagram of this keypair as too large for its path: it has heard of a
+   * narrower link. Called once per size.
+   */
+  tooLarge(keypair: Keypair): void;
   /** The data plane cannot go on; it must be closed. */
   failed(error: Error): void;
 }
@@ -80,6 +86,13 @@ export interface DataPlane {
    * @returns `false` if the keypair may not send or the transport refused, as far as is known yet.
    */
   seal(keypair: Keypair, plaintext: Uint8Array, onlyIfUnused?: boolean): boolean;
+  /**
+   * Seals one plaintext with exactly this keypair and sends it in one piece, whatever is known of its
+   * path: to find out whether it fits. Refused by the system, it is dropped.
+   */
+  probe(keypair: Keypair, plaintext: Uint8Array): void;
+  /** Sets what fits the path of this keypair; without this call, whatever there is does. */
+  setPathLimit(keypair: Keypair, limit: PathLimit): void;
   /** Brings the activity of all keypairs up to date, where others than this thread write it. */
   refresh?(): void;
   /** Sends a datagram that is already whole, such as a handshake message; copied. */

@@ -24,9 +24,10 @@ export interface DatagramCarrier {
    * Sends one datagram; copied.
    *
    * @param path One that this carrier made.
+   * @param mayFragment Whether it may travel in fragments. @default {false}
    * @returns `false` if it could not be sent: then it is lost.
    */
-  send(datagram: Uint8Array, path: Path): boolean;
+  send(datagram: Uint8Array, path: Path, mayFragment?: boolean): boolean;
   /**
    * Largest datagram in bytes that fits a path, asked after `send` refused one.
    *

@@ -24,6 +24,7 @@ import {
 import { finishPartialChecksum } from "../net/checksum.ts";
 import type { IpAddress } from "../net/endpoint.ts";
 import type { IpPrefix } from "../net/ip_prefix.ts";
+import { clampMss } from "../net/tcp_mss.ts";
 import { AllowedIps } from "../route/allowed_ips.ts";
 import {
   destinationPeer,
@@ -42,6 +43,7 @@ import type { DataPlane, DataPlaneEvents, PeerTraffic } from "./data_plane.ts";
 import type { DatagramCarrier } from "./datagram_carrier.ts";
 import { newDropCounts } from "./drop_counts.ts";
 import { IcmpReplies } from "./icmp_replies.ts";
+import { isTooLarge, NO_LIMIT, type PathLimit, pathLimit } from "./path_limit.ts";
 import { PacketQueue, type QueueLimits } from "./packet_queue.ts";
 import type { TunDevice } from "./tun_device.ts";
 
@@ -68,7 +70,7 @@ interface Peer {
   readonly id: string;
   readonly queue: PacketQueue;
   readonly traffic: { -readonly [Field in keyof PeerTraffic]: PeerTraffic[Field] };
-  current: TransportKeys | undefined;
+  current: Entry | undefined;
   /** Whether a keypair was asked for and did not come yet. */
   isWanted: boolean;
 }
@@ -77,6 +79,7 @@ interface Peer {
 interface Entry {
   readonly peer: Peer;
   readonly keys: TransportKeys;
+  limit: PathLimit;
 }
 
 /** Longest datagram of transport data. */
@@ -127,7 +130,7 @@ export class PortablePlane implements DataPlane {
     const peer = this.#peers.get(keypair.peer);
     if (peer === undefined || this.#entryOf(keypair) !== undefined) return;
     const keys = new TransportKeys(keypair, this.#aead, this.#rules);
-    this.#entries.set(keypair.localIndex, { peer, keys });
+    this.#entries.set(keypair.localIndex, { peer, keys, limit: NO_LIMIT });
   }
 
   /** The keypair that is asked at each datagram is the session layer's own. */
@@ -136,8 +139,8 @@ export class PortablePlane implements DataPlane {
   use(keypair: Keypair): void {
     const entry = this.#entryOf(keypair);
     if (entry === undefined) return;
-    const { peer, keys } = entry;
-    peer.current = keys;
+    const { peer } = entry;
+    peer.current = entry;
     peer.isWanted = false;
     for (const packet of peer.queue.take()) this.#send(peer, packet);
   }
@@ -192,10 +195,22 @@ export class PortablePlane implements DataPlane {
 
   seal(keypair: Keypair, plaintext: Uint8Array, onlyIfUnused = false): boolean {
     if (onlyIfUnused && keypair.activity.sendCounter > 0) return true;
-    const keys = this.#entryOf(keypair)?.keys;
+    const entry = this.#entryOf(keypair);
     const now = this.#clock.now();
-    if (keys === undefined || keys.whyNotSend(now) !== undefined) return false;
-    return this.#seal(keys, plaintext, now);
+    if (entry === undefined || entry.keys.whyNotSend(now) !== undefined) return false;
+    return this.#seal(entry, plaintext, now);
+  }
+
+  probe(keypair: Keypair, plaintext: Uint8Array): void {
+    const entry = this.#entryOf(keypair);
+    const now = this.#clock.now();
+    if (entry === undefined || entry.keys.whyNotSend(now) !== undefined) return;
+    this.#seal({ ...entry, limit: NO_LIMIT }, plaintext, now);
+  }
+
+  setPathLimit(keypair: Keypair, limit: PathLimit): void {
+    const entry = this.#entryOf(keypair);
+    if (entry !== undefined) entry.limit = limit;
   }
 
   send(datagram: Uint8Array, path: Path): boolean {
@@ -227,14 +242,22 @@ export class PortablePlane implements DataPlane {
 
   /** Seals a packet for a peer, or lets it wait. */
   #send(peer: Peer, packet: Uint8Array): void {
-    const keys = peer.current;
+    const entry = peer.current;
     const now = this.#clock.now();
-    if (keys === undefined || keys.whyNotSend(now) !== undefined) {
+    if (entry === undefined || entry.keys.whyNotSend(now) !== undefined) {
       return this.#enqueue(peer, packet);
+    }
+    const { limit } = entry;
+    if (limit.mtu !== Infinity) {
+      if (isTooLarge(packet, packet.length, limit)) {
+        this.#drop("send-failed");
+        return this.#answer(this.#icmp.tooBig(packet, limit.mtu, now));
+      }
+      clampMss(packet, limit.mtu, false);
     }
     peer.traffic.txPackets++;
     peer.traffic.txBytes += packet.length;
-    if (!this.#seal(keys, packet, now)) this.#tellIfTooBig(keys, packet);
+    if (!this.#seal(entry, packet, now)) this.#learnPathMtu(entry, packet, now);
   }
 
   #enqueue(peer: Peer, packet: Uint8Array): void {
@@ -245,19 +268,26 @@ export class PortablePlane implements DataPlane {
   }
 
   /** Seals with keys that may, and sends. */
-  #seal(keys: TransportKeys, plaintext: Uint8Array, now: number): boolean {
+  #seal({ keys, limit }: Entry, plaintext: Uint8Array, now: number): boolean {
     const length = keys.seal(plaintext, this.#sealed, 0, now);
+    const datagram = this.#sealed.subarray(0, length);
     // A keypair that may send has a path.
-    const isSent = this.#carrier.send(this.#sealed.subarray(0, length), keys.keypair.path!);
+    const isSent = this.#carrier.send(datagram, keys.keypair.path!, length > limit.whole);
     if (!isSent) this.#drop("send-failed");
     return isSent;
   }
 
   /** RFC 1191, RFC 8201: who sends too much at once must hear of it, or its connection hangs. */
-  #tellIfTooBig(keys: TransportKeys, packet: Uint8Array): void {
-    const largest = this.#carrier.largestDatagram?.(keys.keypair.path!);
-    if (largest === undefined || packet.length + DATA_OVERHEAD <= largest) return;
-    this.#answer(this.#icmp.tooBig(packet, largest - DATA_OVERHEAD, this.#clock.now()));
+  #learnPathMtu(entry: Entry, packet: Uint8Array, now: number): void {
+    const { keypair } = entry.keys;
+    const largest = this.#carrier.largestDatagram?.(keypair.path!);
+    if (largest === undefined || largest <= DATA_OVERHEAD || largest >= entry.limit.whole) return;
+    if (packet.length + DATA_OVERHEAD <= largest) return;
+    entry.limit = pathLimit(largest - DATA_OVERHEAD);
+    if (isTooLarge(packet, packet.length, entry.limit)) {
+      this.#answer(this.#icmp.tooBig(packet, entry.limit.mtu, now));
+    }
+    this.#events.tooLarge(keypair);
   }
 
   #answer(packet: Uint8Array | undefined): void {
@@ -294,7 +324,7 @@ export class PortablePlane implements DataPlane {
   #refuse(reason: DropReason, entry: Entry, datagram: Uint8Array, path: Path): void {
     this.#drop(reason);
     const { peer, keys } = entry;
-    if (reason === "wrong-path" && peer.current === keys && keys.isAhead(datagram)) {
+    if (reason === "wrong-path" && peer.current?.keys === keys && keys.isAhead(datagram)) {
       this.#events.strayed(keys.keypair, path);
     }
   }
@@ -339,7 +369,7 @@ export class PortablePlane implements DataPlane {
     const { peer, keys } = entry;
     keys.retire();
     this.#entries.delete(keys.keypair.localIndex);
-    if (peer.current === keys) peer.current = undefined;
+    if (peer.current === entry) peer.current = undefined;
   }
 
   #drop(reason: DropReason, times = 1): void {

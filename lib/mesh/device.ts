@@ -26,27 +26,28 @@ import { JoinedCarrier } from "../transport/joined_carrier.ts";
 import { type DatagramSocket, isUdpPath, type UdpPath } from "../transport/transport.ts";
 import { DATAGRAM_TYPE } from "../wire/datagram.ts";
 import { Candidates } from "./candidates.ts";
+import { isThroughNat } from "./path_selection.ts";
 import {
+  DEFAULT_MTU,
   DeviceError,
   type DeviceOptions,
   type DevicePeer,
   type PeerStatus,
   type Underlay,
 } from "./device_options.ts";
+import { type MtuHost, PathMtu } from "./path_mtu.ts";
 import { PathSeeker } from "./path_seeker.ts";
 import { lastUseOf, peerStatusOf, unheardSince } from "./peer_status.ts";
 import { Pings } from "./pings.ts";
-import { isReachable } from "./reachable.ts";
 import type { SeekerHost } from "./seeker_host.ts";
-
-/** UDP endpoints that one handshake datagram goes out to. */
-const MAX_ENDPOINTS = 16;
+import { Ways } from "./ways.ts";
 
 /** A peer, and what is known of the ways to it. */
 interface Peer {
   spec: DevicePeer;
   readonly candidates: Candidates;
   readonly seeker: PathSeeker;
+  readonly mtu: PathMtu;
 }
 
 /** A node of a mesh. */
@@ -60,6 +61,7 @@ export class Device {
   readonly #options: DeviceOptions;
   readonly #peers = new Map<string, Peer>();
   readonly #pings: Pings;
+  readonly #ways: Ways;
   readonly #drops = newDropCounts();
   /** What came up while actions are carried out. */
   readonly #later: (() => Action[])[] = [];
@@ -78,7 +80,7 @@ export class Device {
     this.#sessions = new Sessions({
       unixNow: () => options.clock.unixNow(),
       ...options.session,
-      mayHealTo: (path) => !isUdpPath(path) || this.#isReachable(path.endpoint),
+      mayHealTo: (path) => !isUdpPath(path) || this.#ways.isReachable(path.endpoint),
     });
     const events = this.#events();
     this.#plane = options.plane?.(events, this.#carrier) ?? new PortablePlane({
@@ -91,6 +93,13 @@ export class Device {
       ...(options.aead && { aead: options.aead }),
     });
     this.#plane.setOwnAddresses(options.ownAddresses);
+    this.#ways = new Ways({
+      device: options,
+      carrier: this.#carrier,
+      sessions: this.#sessions,
+      plane: this.#plane,
+      drops: this.#drops,
+    });
   }
 
   /** Which data plane moves the packets. */
@@ -161,10 +170,13 @@ export class Device {
       throw error;
     }
     const seeker = known?.seeker ?? new PathSeeker(this.#seekerHost(nodeId));
-    const peer = known ?? { spec, candidates: new Candidates(), seeker };
+    const mtu = known?.mtu ?? new PathMtu(this.#mtuHost(nodeId));
+    const peer = known ?? { spec, candidates: new Candidates(), seeker, mtu };
     peer.spec = spec;
     this.#peers.set(nodeId, peer);
-    const fresh = peer.candidates.name(spec.candidates.filter((to) => this.#isReachable(to)));
+    const fresh = peer.candidates.name(
+      spec.candidates.filter((to) => this.#ways.isReachable(to)),
+    );
     if (fresh.length > 0) seeker.found(fresh.map((endpoint) => this.#socket.path(endpoint)));
     this.#arm();
   }
@@ -174,7 +186,7 @@ export class Device {
     const peer = this.#peers.get(nodeId);
     if (peer === undefined) return;
     this.#peers.delete(nodeId);
-    peer.seeker.lost();
+    this.#lost(peer);
     const actions = this.#sessions.removePeer(nodeId);
     this.#plane.removePeer(nodeId);
     this.#act(actions);
@@ -193,6 +205,11 @@ export class Device {
   /** Sets what is known of the network that this node is in. */
   setUnderlay(underlay: Underlay): void {
     this.#underlay = underlay;
+    for (const nodeId of this.#peers.keys()) {
+      const path = this.#sessions.peer(nodeId)?.current?.path;
+      if (path !== undefined) this.#keepWhileUsed(nodeId, path);
+    }
+    this.#arm();
   }
 
   /** The coordinator says that a peer wants to be reached: this node seeks it, too. */
@@ -258,7 +275,7 @@ export class Device {
     if (!this.#isClosed) {
       this.#act(this.#sessions.stop(this.#clock.now()));
       this.#isClosed = true;
-      for (const { seeker } of this.#peers.values()) seeker.lost();
+      for (const peer of this.#peers.values()) this.#lost(peer);
       this.#pings.failAll(new DeviceError("closed", "The device was closed"));
     }
     await this.#plane.close();
@@ -273,6 +290,10 @@ export class Device {
       strayed: (keypair, path) => this.#act(this.#sessions.strayed(keypair, path, now())),
       control: (keypair, plaintext, path) =>
         this.#act(this.#sessions.control(keypair, plaintext, path, now())),
+      tooLarge: (keypair) => {
+        const { peer } = keypair;
+        if (this.#sessions.peer(peer)?.current === keypair) this.#peers.get(peer)?.mtu.refused();
+      },
       failed: (error) => this.#options.onFailed?.(error),
     };
   }
@@ -322,10 +343,15 @@ export class Device {
       case "retire":
         return this.#plane.retire(action.keypair);
       case "seal": {
-        const { keypair, plaintext, onlyIfUnused } = action;
-        this.#plane.seal(keypair, plaintext, onlyIfUnused);
+        const { keypair, plaintext, onlyIfUnused, isWhole } = action;
+        if (isWhole === true) this.#plane.probe(keypair, plaintext);
+        else this.#plane.seal(keypair, plaintext, onlyIfUnused);
         return;
       }
+      case "fits":
+        return this.#peers.get(action.peer)?.mtu.fits(action.path, action.size);
+      case "unanswered":
+        return this.#peers.get(action.peer)?.mtu.unanswered();
       case "echoed":
         return this.#pings.answer(action.peer, action.rttMs);
       case "proven":
@@ -333,15 +359,20 @@ export class Device {
       case "reported":
         return this.#peers.get(action.peer)?.seeker.reported(action.body);
       case "left":
-        this.#peers.get(action.peer)?.seeker.lost();
+        this.#lost(this.#peers.get(action.peer));
         return this.#options.onPeerChange?.(action.peer);
       case "gave-up":
-        this.#peers.get(action.peer)?.seeker.lost();
+        this.#lost(this.#peers.get(action.peer));
         this.#plane.dropQueue(action.peer);
         return this.#options.onPeerChange?.(action.peer);
       case "drop":
         this.#drops[action.reason]++;
     }
+  }
+
+  #lost(peer: Peer | undefined): void {
+    peer?.seeker.lost();
+    peer?.mtu.lost();
   }
 
   /** Sends a handshake datagram by one path, or wherever the peer may be. */
@@ -365,8 +396,13 @@ export class Device {
   #use(keypair: Keypair): void {
     const { peer: nodeId, path, isInitiator } = keypair;
     const peer = this.#peers.get(nodeId);
-    if (path !== undefined && isUdpPath(path) && this.#isReachable(path.endpoint)) {
-      peer?.candidates.learn(path.endpoint);
+    if (peer !== undefined && path !== undefined) {
+      if (isUdpPath(path) && this.#ways.isReachable(path.endpoint)) {
+        peer.candidates.learn(path.endpoint);
+      }
+      this.#keepWhileUsed(nodeId, path);
+      peer.mtu.used(path);
+      this.#plane.setPathLimit(keypair, peer.mtu.limit);
     }
     this.#plane.use(keypair);
     if (path !== undefined) peer?.seeker.used(path, isInitiator);
@@ -379,12 +415,12 @@ export class Device {
     return {
       clock: this.#clock,
       hasOthers: this.#options.carriers !== undefined,
-      ways: () => this.#waysTo(nodeId),
+      ways: () => this.#ways.to(nodeId, this.#peers.get(nodeId)?.candidates.all() ?? []),
       bound: () => session()?.current?.path,
       isOutstanding: (datagram) => session()?.outstanding === datagram,
       unheardSince: () => unheardSince(session()?.keypairs ?? []),
       usedAt: () => lastUseOf(session()?.keypairs ?? []),
-      send: (datagram, path) => this.#sendInitiation(datagram, path),
+      send: (datagram, path) => !this.#isClosed && this.#ways.sendInitiation(datagram, path),
       renew: (over) => this.#do(() => this.#sessions.renew(nodeId, this.#clock.now(), over)),
       report: (body) => this.#do(() => this.#sessions.report(nodeId, body, this.#clock.now())),
       askCoordinator: () => this.#options.onWant?.(nodeId),
@@ -392,33 +428,31 @@ export class Device {
     };
   }
 
-  /** Ways to a peer: the bound path, then wherever else it may be. */
-  #waysTo(nodeId: string): Path[] {
-    const bound = this.#sessions.peer(nodeId)?.current?.path;
-    const isBoundByUdp = bound !== undefined && isUdpPath(bound);
-    const ways: Path[] = isBoundByUdp ? [bound] : [];
-    const endpoints = this.#peers.get(nodeId)?.candidates.all() ?? [];
-    for (const endpoint of endpoints.slice(0, MAX_ENDPOINTS)) {
-      const way = this.#socket.path(endpoint);
-      if (!isBoundByUdp || way.remote !== bound.remote) ways.push(way);
-    }
-    return [...ways, ...this.#carrier.pathsTo(nodeId)];
+  /** What finding out how much fits the path to one peer works with. */
+  #mtuHost(nodeId: string): MtuHost {
+    const session = () => this.#sessions.peer(nodeId);
+    return {
+      clock: this.#clock,
+      mtu: this.#options.mtu ?? DEFAULT_MTU,
+      raiseAfterMs: () => this.#sessions.limits.raiseMtuAfterMs,
+      largestDatagram: (path) => this.#carrier.largestDatagram(path),
+      rttMs: () => session()?.rttMs,
+      usedAt: () => {
+        this.#plane.refresh?.();
+        return lastUseOf(session()?.keypairs ?? []);
+      },
+      probe: (size, how) =>
+        this.#do(() => this.#sessions.probe(nodeId, size, how, this.#clock.now())),
+      apply: (limit) => {
+        const keypair = session()?.current;
+        if (keypair !== undefined) this.#plane.setPathLimit(keypair, limit);
+        this.#options.onPeerChange?.(nodeId);
+      },
+    };
   }
 
-  #sendInitiation(datagram: Uint8Array, path: Path): boolean {
-    if (this.#isClosed) return false;
-    const bytes = this.#sessions.goingBy(path, datagram);
-    if (this.#plane.send(bytes, path)) return true;
-    // The own address of the path may be gone; then the system's choice goes there.
-    const isSent = isUdpPath(path) && path.local !== undefined &&
-      this.#plane.send(bytes, this.#socket.path(path.endpoint));
-    if (!isSent) this.#drops["send-failed"]++;
-    return isSent;
-  }
-
-  #isReachable(endpoint: Endpoint): boolean {
-    const { meshRanges, allowLoopback = false } = this.#options;
-    return isReachable(endpoint, { meshRanges, allowLoopback, families: this.#socket.families });
+  #keepWhileUsed(nodeId: string, path: Path): void {
+    this.#sessions.keepWhileUsed(nodeId, isThroughNat(path, this.#underlay));
   }
 
   /** One timer, at the session layer's next deadline. */
@@ -438,7 +472,7 @@ export class Device {
   }
 
   #statusOf(nodeId: string): PeerStatus {
-    const { spec, candidates, seeker } = this.#peers.get(nodeId)!;
+    const { spec, candidates, seeker, mtu } = this.#peers.get(nodeId)!;
     return peerStatusOf({
       spec,
       session: this.#sessions.peer(nodeId),
@@ -448,6 +482,7 @@ export class Device {
       underlay: this.#underlay,
       switches: seeker.switches,
       soughtForMs: seeker.soughtForMs,
+      limit: mtu.limit,
     });
   }
 }

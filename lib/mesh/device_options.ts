@@ -16,6 +16,9 @@ import type { DatagramSocket, UdpPath } from "../transport/transport.ts";
 import type { NatMapping } from "./path_selection.ts";
 import type { PathSwitches } from "./seeker_host.ts";
 
+/** Largest packet unless said otherwise: fits 1500 over IPv6, and is 22 whole cipher blocks. */
+export const DEFAULT_MTU = 1408;
+
 /** What a {@linkcode Device} works with. */
 export interface DeviceOptions {
   readonly clock: Clock;
@@ -31,6 +34,8 @@ export interface DeviceOptions {
   readonly ownAddresses: readonly IpAddress[];
   /** Ranges of mesh addresses: nothing is ever sent to an endpoint in one of them. */
   readonly meshRanges: readonly IpPrefix[];
+  /** Largest packet that the TUN gives, in bytes. @default {1408} */
+  readonly mtu?: number;
   /**
    * Whether peers may be reached by loopback addresses: in tests on one machine.
    *
@@ -68,6 +73,8 @@ export interface Underlay {
   /** Whether anything comes back by UDP; `undefined`: not known. */
   readonly isUdpOpen?: boolean | undefined;
   readonly nat: NatMapping;
+  /** Families in which a NAT has mappings that end without traffic. @default none */
+  readonly mapped?: { readonly ipv4: boolean; readonly ipv6: boolean };
 }
 
 /** A peer as the roster has it. */
@@ -91,6 +98,8 @@ export interface PeerStatus extends PeerTraffic {
   readonly nodeId: string;
   /** How it is reached; `undefined` without a session. */
   readonly path: { readonly kind: "udp" | "ssh" | "relay"; readonly remote: string } | undefined;
+  /** Largest packet that passes by that path; `undefined`: whatever the interface takes. */
+  readonly mtu: number | undefined;
   /** Why that is no direct path; `undefined` if it is one, or nobody wanted one. */
   readonly why: string | undefined;
   /** How often the path changed. */

@@ -124,6 +124,18 @@ function familiarity(path: Path): number {
   return path.endpoint.address.length === 16 ? 1 : 0;
 }
 
+/**
+ * Whether a path leads through a NAT that forgets it without traffic. Neighbours are reached without
+ * one; streams keep themselves alive.
+ */
+export function isThroughNat(
+  path: Path,
+  { mapped }: { readonly mapped?: { readonly ipv4: boolean; readonly ipv6: boolean } },
+): boolean {
+  if (mapped === undefined || !isUdpPath(path) || isNear(path)) return false;
+  return path.endpoint.address.length === 4 ? mapped.ipv4 : mapped.ipv6;
+}
+
 function isNear(path: Path): boolean {
   return isUdpPath(path) && isPrivateAddress(path.endpoint.address);
 }

@@ -5,6 +5,7 @@
  */
 
 import type { PeerTraffic } from "../dataplane/data_plane.ts";
+import type { PathLimit } from "../dataplane/path_limit.ts";
 import { type Endpoint, formatEndpoint } from "../net/endpoint.ts";
 import type { Keypair } from "../session/keypair.ts";
 import type { PeerSession } from "../session/sessions.ts";
@@ -24,16 +25,19 @@ export interface PeerFacts {
   readonly switches: PathSwitches;
   /** From the search for paths. */
   readonly soughtForMs: number | undefined;
+  /** What fits the path. */
+  readonly limit: PathLimit;
 }
 
 /** How things stand with one peer. */
 export function peerStatusOf(facts: PeerFacts): PeerStatus {
-  const { spec, session, traffic, queued, candidates, switches } = facts;
+  const { spec, session, traffic, queued, candidates, switches, limit } = facts;
   const path = session?.current?.path;
   return {
     ...traffic,
     nodeId: spec.nodeId,
     path: path && { kind: path.kind, remote: path.remote },
+    mtu: limit.mtu === Infinity ? undefined : limit.mtu,
     why: whyOf(facts),
     switches: { ...switches },
     rttMs: session?.rttMs,

@@ -37,16 +37,21 @@ export type Action =
   /**
    * Seal this plaintext (empty: a keepalive) with this keypair and send it over its path. With
    * `onlyIfUnused`, not if anything was sealed with it before: the queue that `use` sent did its
-   * work already.
+   * work already. With `isWhole`, in one piece or not at all: whether it fits is the question.
    */
   | {
     readonly kind: "seal";
     readonly keypair: Keypair;
     readonly plaintext: Uint8Array;
     readonly onlyIfUnused?: true;
+    readonly isWhole?: true;
   }
   /** The peer answered an echo: tell whoever asked for it (`ping`). */
   | { readonly kind: "echoed"; readonly peer: string; readonly rttMs: number; readonly path: Path }
+  /** An echo that was sent for its length arrived whole at the peer (`Sessions.probe`). */
+  | { readonly kind: "fits"; readonly peer: string; readonly path: Path; readonly size: number }
+  /** Packets were sent and nothing came for a while: an echo asks whether the peer is there. */
+  | { readonly kind: "unanswered"; readonly peer: string }
   /**
    * The response that completed the last own handshake came once more, by another path, or a
    * handshake completed that is not to be used: that path works both ways. If it is better,

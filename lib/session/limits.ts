@@ -23,8 +23,10 @@ export interface SessionLimits {
   readonly giveUpAfterMs: number;
   /** Silence after receiving packets, before a keepalive says that they arrived. */
   readonly keepaliveMs: number;
-  /** Silence before a persistent keepalive, where a peer wants them. */
+  /** Silence before a persistent keepalive, where a peer wants them or a NAT needs them. */
   readonly persistentKeepaliveMs: number;
+  /** After how long a path that carries less than the interface gives is tried for more. */
+  readonly raiseMtuAfterMs: number;
 }
 
 /** The figures of the specification. */
@@ -37,6 +39,7 @@ export const DEFAULT_LIMITS: SessionLimits = {
   giveUpAfterMs: 90_000,
   keepaliveMs: 10_000,
   persistentKeepaliveMs: 25_000,
+  raiseMtuAfterMs: 600_000,
 };
 
 /** Fewest messages that a keypair must be allowed: below this nothing but handshakes would pass. */
@@ -132,5 +135,10 @@ export const MAX_SOURCES = 8_192;
  * notices within about two seconds that its datagrams do not arrive.
  */
 export const UNCONFIRMED_MS = 30_000;
+/**
+ * How long after the last packet a session is kept through a NAT: somebody who comes back to his shell
+ * shall find it as he left it. What is not used for longer is let go.
+ */
+export const KEEP_USED_MS = 300_000;
 /** How often activity that the data plane wrote down is looked at, while a keypair is usable. */
 export const WATCH_INTERVAL_MS = 1_000;

@@ -122,7 +122,7 @@ export class Sessions {
       this.#tunnels.set(nodeId, tunnel);
       this.#byStaticKey.set(toHex(staticKey), tunnel);
     }
-    tunnel.persistentKeepalive = persistentKeepalive;
+    tunnel.keepalive.isPersistent = persistentKeepalive;
     if (persistentKeepalive) this.#active.add(tunnel);
   }
 
@@ -263,7 +263,11 @@ export class Sessions {
       }
       case "echo-reply": {
         const answer = tunnel.liveness.echoAnswered(control.id, now);
-        if (answer === undefined || !answer.isPing) return [];
+        if (answer === undefined) {
+          const probe = tunnel.sizeProbes.answered(control.id, control.length);
+          return probe === undefined ? [] : [{ kind: "fits", peer: tunnel.nodeId, ...probe }];
+        }
+        if (!answer.isPing) return [];
         return [{ kind: "echoed", peer: tunnel.nodeId, rttMs: answer.rttMs, path }];
       }
       case "bye": {
@@ -277,6 +281,22 @@ export class Sessions {
   /** Asks a peer for a sign of life, by a new session if there is none; `echoed` brings it. */
   echo(nodeId: string, now: number): Action[] {
     return this.#with(nodeId, (tunnel, out) => tunnel.ping(now, out));
+  }
+
+  /**
+   * Sends a peer an echo of this length, if there is a session; `fits` says that it arrived.
+   *
+   * @param size 10 to 65535 bytes of plaintext.
+   * @param how In one piece or not at all, or in fragments where it does not fit.
+   */
+  probe(nodeId: string, size: number, how: "whole" | "in-fragments", now: number): Action[] {
+    return this.#with(nodeId, (tunnel, out) => tunnel.probe(size, how, now, out));
+  }
+
+  /** Whether a peer is behind a NAT, as seen from here: then a session in use keeps its way open. */
+  keepWhileUsed(nodeId: string, isWhileUsed: boolean): void {
+    const tunnel = this.#tunnels.get(nodeId);
+    if (tunnel !== undefined) tunnel.keepalive.isWhileUsed = isWhileUsed;
   }
 
   /**
@@ -314,6 +334,11 @@ export class Sessions {
     let at = Infinity;
     for (const tunnel of this.#active) at = Math.min(at, tunnel.nextDeadlineAt(now));
     return at;
+  }
+
+  /** Those in force. */
+  get limits(): SessionLimits {
+    return this.#context.limits;
   }
 
   /** Sets other limits; they hold for the keypairs that there are, too. */

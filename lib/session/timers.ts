@@ -36,22 +36,21 @@ export function rekeyAt(keypair: Keypair, limits: SessionLimits): number {
 export interface KeepaliveState {
   /** When the last one was asked for; it need not have been sent. */
   readonly lastAt: number;
-  /** Whether to send one although nothing was received. */
-  readonly isPersistent: boolean;
+  /** Until when to send them although nothing was received; `-Infinity` for not at all. */
+  readonly persistentUntil: number;
 }
 
 /** When an empty datagram is due, to say that packets arrived or to keep the way open. */
 export function keepaliveAt(
   { activity, createdAt }: Keypair,
   limits: SessionLimits,
-  { lastAt, isPersistent }: KeepaliveState,
+  { lastAt, persistentUntil }: KeepaliveState,
 ): number {
   const passiveAt = activity.payloadReceivedAt > activity.sentAt
     ? Math.max(activity.unacknowledgedSince, lastAt) + limits.keepaliveMs
     : Infinity;
-  if (!isPersistent) return passiveAt;
-  const since = Math.max(activity.sentAt, createdAt, lastAt);
-  return Math.min(passiveAt, since + limits.persistentKeepaliveMs);
+  const persistentAt = Math.max(activity.sentAt, createdAt, lastAt) + limits.persistentKeepaliveMs;
+  return persistentAt <= persistentUntil ? Math.min(passiveAt, persistentAt) : passiveAt;
 }
 
 /** When a keypair is taken out: its time is long over, or nobody has confirmed it. */

@@ -19,12 +19,14 @@ import type { Answers } from "./answers.ts";
 import { type HandshakeResult, type ReadInitiation, writeResponse } from "./handshake_messages.ts";
 import type { IndexTable } from "./index_table.ts";
 import { Initiator, type InitiatorContext, type Outstanding, type Over } from "./initiator.ts";
+import { Keepalive } from "./keepalive.ts";
 import { type Keypair, newKeypair, retireKeypair } from "./keypair.ts";
 import { KeypairSlots, type Slot } from "./keypair_slots.ts";
 import { REPEAT_ANSWER_MS, WATCH_INTERVAL_MS } from "./limits.ts";
 import { Liveness } from "./liveness.ts";
 import type { Path } from "./path.ts";
-import { endsAt, keepaliveAt, type KeepaliveState, rekeyAt } from "./timers.ts";
+import { SizeProbes } from "./size_probes.ts";
+import { endsAt, rekeyAt } from "./timers.ts";
 import { TIMESTAMP_LENGTH } from "./timestamp.ts";
 import { whyNotSend } from "./transport_keys.ts";
 
@@ -50,9 +52,10 @@ export class Tunnel {
   readonly nodeId: string;
   readonly staticKey: Uint8Array;
   readonly mac1Key: Uint8Array;
-  /** Whether to keep the way open by empty datagrams. */
-  persistentKeepalive = false;
+  /** When to send empty datagrams. */
+  readonly keepalive = new Keepalive();
   readonly liveness = new Liveness();
+  readonly sizeProbes = new SizeProbes();
   readonly slots: KeypairSlots;
   readonly #context: TunnelContext;
   readonly #initiator: Initiator;
@@ -62,7 +65,6 @@ export class Tunnel {
   #lastHandshakeAt: number | undefined;
   #handshakes = 0;
   #watchAt = -Infinity;
-  #lastKeepaliveAt = -Infinity;
   #isPingWanted = false;
   /** The peer was removed, perhaps while one of its messages was being read. */
   #isEnded = false;
@@ -237,6 +239,16 @@ export class Tunnel {
     this.want(now, out);
   }
 
+  /** Sends an echo for its length, if there is a session to send it by. */
+  probe(size: number, how: "whole" | "in-fragments", now: number, out: Action[]): void {
+    const keypair = this.usable(now);
+    if (keypair?.path === undefined) return;
+    const id = this.#context.random(ECHO_ID_LENGTH);
+    this.sizeProbes.sent(id, { path: keypair.path, size });
+    const whole = how === "whole" ? { isWhole: true } as const : {};
+    out.push({ kind: "seal", keypair, plaintext: encodeEcho(id, size), ...whole });
+  }
+
   /** Tells the peer something about paths, if there is a session to tell it by. */
   report(body: Uint8Array, now: number, out: Action[]): void {
     const keypair = this.usable(now);
@@ -294,7 +306,7 @@ export class Tunnel {
     const keypair = this.usable(now);
     if (keypair !== undefined) return this.#watch(keypair, now, out);
     this.slots.setCurrent(undefined);
-    if (this.persistentKeepalive) this.want(now, out);
+    if (this.keepalive.wantsSession(this.slots.all, now)) this.want(now, out);
   }
 
   /** When {@linkcode tick} has to be called next; `Infinity` if nothing is going on. */
@@ -305,7 +317,7 @@ export class Tunnel {
     const keypair = this.usable(now);
     if (keypair === undefined) {
       const isDue = this.slots.current !== undefined ||
-        (this.persistentKeepalive && this.outstanding === undefined);
+        (this.outstanding === undefined && this.keepalive.wantsSession(this.slots.all, now));
       return isDue ? Math.min(at, now) : at;
     }
     return Math.min(
@@ -313,7 +325,7 @@ export class Tunnel {
       keypair.createdAt + limits.rejectAfterMs,
       this.#watchAt,
       this.#rekeyAt(keypair),
-      keepaliveAt(keypair, limits, this.#keepalive),
+      this.keepalive.nextAt(keypair, this.slots.all, limits),
       this.liveness.nextAt(keypair),
     );
   }
@@ -331,6 +343,7 @@ export class Tunnel {
     const outstanding = this.#initiator.again(now);
     if (outstanding !== undefined) return this.#send(outstanding.datagram, undefined, out);
     this.liveness.gaveUp(now);
+    this.keepalive.gaveUp(now);
     out.push({ kind: "gave-up", peer: this.nodeId });
   }
 
@@ -425,14 +438,15 @@ export class Tunnel {
     switch (this.liveness.due(keypair, now)) {
       case "echo":
         this.#echo(keypair, now, false, out);
+        out.push({ kind: "unanswered", peer: this.nodeId });
         break;
       case "silent":
         this.want(now, out);
         break;
       case undefined:
     }
-    if (now >= keepaliveAt(keypair, this.#context.limits, this.#keepalive)) {
-      this.#lastKeepaliveAt = now;
+    if (now >= this.keepalive.nextAt(keypair, this.slots.all, this.#context.limits)) {
+      this.keepalive.sent(now);
       out.push({ kind: "seal", keypair, plaintext: EMPTY });
     }
     this.#watchAt = now + Math.min(WATCH_INTERVAL_MS, this.#context.limits.rejectAfterMs / 20);
@@ -440,10 +454,6 @@ export class Tunnel {
 
   #rekeyAt(keypair: Keypair): number {
     return this.outstanding === undefined ? rekeyAt(keypair, this.#context.limits) : Infinity;
-  }
-
-  get #keepalive(): KeepaliveState {
-    return { lastAt: this.#lastKeepaliveAt, isPersistent: this.persistentKeepalive };
   }
 }
 

@@ -76,8 +76,12 @@ export class JoinedCarrier {
   }
 
   /** Sends one datagram by the carrier that made the path; copied. @returns `false`: it is lost. */
-  send(datagram: Uint8Array, path: UdpPath | { readonly kind: string }): boolean {
-    if (isUdpPath(path)) return this.#udp.send(datagram, path);
+  send(
+    datagram: Uint8Array,
+    path: UdpPath | { readonly kind: string },
+    mayFragment = false,
+  ): boolean {
+    if (isUdpPath(path)) return this.#udp.send(datagram, path, mayFragment);
     const peerPath = path as PeerPath;
     return this.#carriers[peerPath.kind]?.send(datagram, peerPath) ?? false;
   }

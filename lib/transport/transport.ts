@@ -46,9 +46,10 @@ export interface DatagramSocket {
   /**
    * Sends one datagram; copied.
    *
+   * @param mayFragment Whether it may travel in fragments of IP. @default {false}
    * @returns `false` if it could not be sent (no route, too large, buffer full): then it is lost.
    */
-  send(datagram: Uint8Array, path: UdpPath): boolean;
+  send(datagram: Uint8Array, path: UdpPath, mayFragment?: boolean): boolean;
   /**
    * The largest datagram in bytes (without IP and UDP headers) that fits a path, asked after `send`
    * refused one.

@@ -51,6 +51,7 @@ function peer(change: Partial<PeerStatus>): PeerStatus {
   return {
     nodeId: NODE.nodeId,
     path: undefined,
+    mtu: undefined,
     why: undefined,
     switches: { promotions: 0, demotions: 0, rebinds: 0 },
     rttMs: undefined,

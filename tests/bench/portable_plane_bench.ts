@@ -66,6 +66,7 @@ const EVENTS: DataPlaneEvents = {
   confirmed: ignore,
   strayed: ignore,
   control: ignore,
+  tooLarge: ignore,
   failed: ignore,
 };
 

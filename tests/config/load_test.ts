@@ -125,6 +125,7 @@ Deno.test("sessionLimitsOf() speaks of the limits that sessions have, up to thei
     giveUpAfterSeconds: 90,
     keepaliveSeconds: 10,
     persistentKeepaliveSeconds: 25,
+    raiseMtuAfterSeconds: 600,
   };
   const text = `session: ${JSON.stringify(highest)}`;
   const { session } = parseConfig(text, "f", COORDINATOR_SCHEMA);

@@ -59,6 +59,7 @@ export class Scene {
     strayed: (keypair, path) =>
       this.told.push(`strayed ${keypair.peer.slice(0, 2)} ${path.remote}`),
     control: (_keypair, plaintext) => this.told.push(`control ${plaintext.toHex()}`),
+    tooLarge: (keypair) => this.told.push(`too-large ${keypair.peer.slice(0, 2)}`),
     failed: (error) => this.told.push(`failed ${error.message}`),
   };
 

@@ -19,6 +19,8 @@ export interface Flight {
   readonly from: Endpoint;
   readonly to: Endpoint;
   readonly datagram: Uint8Array;
+  /** Whether it travels in fragments where it does not fit. @default {false} */
+  readonly mayFragment?: boolean;
 }
 
 /** How a link treats what it carries. Probabilities are from 0 to 1. */
@@ -37,6 +39,10 @@ export interface LinkQuality {
   reorderMs: number;
   /** @default {false} */
   blocked: boolean;
+  /** UDP payloads that are larger are lost and nobody is told. @default {Infinity} */
+  largest: number;
+  /** Whether what may be fragmented passes in fragments. @default {true} */
+  passesFragments: boolean;
 }
 
 const GOOD_LINK: LinkQuality = {
@@ -47,6 +53,8 @@ const GOOD_LINK: LinkQuality = {
   reorder: 0,
   reorderMs: 20,
   blocked: false,
+  largest: Infinity,
+  passesFragments: true,
 };
 
 /** First port that a NAT hands out. */
@@ -124,6 +132,8 @@ export class SimulatedNetwork {
     const link = receiver && this.#links.get(`${sender.name} ${receiver.name}`);
     const quality = { ...this.#quality, ...link };
     if (quality.blocked || this.#random() < quality.loss) return;
+    const mayPass = flight.mayFragment === true && quality.passesFragments;
+    if (flight.datagram.length > quality.largest && !mayPass) return;
     const copies = this.#random() < quality.duplicate ? 2 : 1;
     for (let copy = 0; copy < copies; copy++) {
       const heldBack = this.#random() < quality.reorder ? quality.reorderMs : 0;
@@ -278,12 +288,13 @@ export class FakeSocket implements DatagramSocket {
     return this.#paths.path(endpoint, local);
   }
 
-  send(datagram: Uint8Array, path: UdpPath): boolean {
+  send(datagram: Uint8Array, path: UdpPath, mayFragment = false): boolean {
     const { endpoint, local } = path;
     const source = local ??
       this.#host.addresses.find((own) => own.length === endpoint.address.length);
     const isOwn = source !== undefined && this.#host.has(source);
-    if (this.#isClosed || !isOwn || datagram.length > this.#network.maxDatagram) {
+    const isTooLarge = datagram.length > this.#network.maxDatagram && !mayFragment;
+    if (this.#isClosed || !isOwn || isTooLarge) {
       this.refused++;
       return false;
     }
@@ -291,6 +302,7 @@ export class FakeSocket implements DatagramSocket {
       from: { address: source, port: this.port },
       to: endpoint,
       datagram: datagram.slice(),
+      ...(mayFragment && { mayFragment }),
     }, this.#host);
     return true;
   }

@@ -92,7 +92,7 @@ Deno.test("T33: handshakes that cross at every offset lose nothing, and both end
 });
 
 Deno.test("T33: handshakes that cross with lost and late messages lose nothing", async () => {
-  for (let seed = 1; seed <= 20; seed++) {
+  for (let seed = 61; seed <= 80; seed++) {
     const { mesh, clock, network, alice, bob } = twoNodes({ delayMs: 20, jitterMs: 30, seed });
     const random = seededRandom(seed);
     network.adversary = (flight) => flight.datagram[0] === 5 || random() < 0.7 ? [flight] : [];

@@ -16,6 +16,7 @@ import { Mem } from "../../../ffi/memory.ts";
 import { largestDatagram } from "../../../ffi/path_mtu.ts";
 import { addToSum, partialChecksumAt } from "../../net/checksum.ts";
 import { DESTINATION_AT, ipVersion, ipVersionAt, SOURCE_AT } from "../../net/ip_packet.ts";
+import { clampMss } from "../../net/tcp_mss.ts";
 import { AllowedIps } from "../../route/allowed_ips.ts";
 import { OwnAddresses } from "../../route/inner_addresses.ts";
 import type { DropReason } from "../../session/actions.ts";
@@ -23,6 +24,7 @@ import type { SessionLimits } from "../../session/limits.ts";
 import { DATA_OVERHEAD } from "../../session/transport_keys.ts";
 import { PARTIAL_CHECKSUM_BIT } from "../../wire/inner_control.ts";
 import { IcmpReplies } from "../icmp_replies.ts";
+import { isTooLarge, NO_LIMIT, pathLimit, sameLimit } from "../path_limit.ts";
 import { DatagramRing } from "./datagram_ring.ts";
 import { EgressPeer } from "./egress_peer.ts";
 import { type EgressCommand, isStream, type WorkerReport, type WorkerSetup } from "./messages.ts";
@@ -134,6 +136,11 @@ export class Egress implements PacketSink {
         return this.#retire(command.localIndex);
       case "seal":
         return this.#sealPlaintext(command);
+      case "limit": {
+        const keys = this.#keys.get(command.localIndex);
+        if (keys !== undefined) keys.limit = sameLimit(command.limit);
+        return;
+      }
       case "drop-queue": {
         const peer = this.#peers.get(command.peer);
         if (peer !== undefined) this.#dropQueue(peer);
@@ -184,7 +191,7 @@ export class Egress implements PacketSink {
     const gsoType = u8[HEADER_AT + VNET.gsoType]!;
     const gsoSize = view.getUint16(HEADER_AT + VNET.gsoSize, true);
     const start = view.getUint16(HEADER_AT + VNET.checksumStart, true);
-    if (keys.largest !== Infinity && this.#isTooBig(keys, length, gsoType, gsoSize, start)) return;
+    if (keys.limit !== NO_LIMIT && !this.#fits(keys, length, gsoType, gsoSize, start)) return;
     this.#sending = keys;
     const { activity } = keys.shared;
     if (activity[ACTIVITY.payloadSentAt]! <= activity[ACTIVITY.receivedAt]!) {
@@ -224,8 +231,11 @@ export class Egress implements PacketSink {
     this.#memory.view.setUint16(PACKET_AT + at, sum === 0 && isUdp ? 0xffff : sum);
   }
 
-  /** Answers with ICMP, and drops, if the packet or one of its segments is too large by now. */
-  #isTooBig(
+  /**
+   * Answers with ICMP, and drops, if the packet or one of its segments is too large for the path.
+   * What starts a TCP connection is told to ask for no more than fits.
+   */
+  #fits(
     keys: SendKeys,
     length: number,
     gsoType: number,
@@ -238,12 +248,16 @@ export class Egress implements PacketSink {
       const transport = isUdp ? 8 : (this.#memory.u8[PACKET_AT + start + 12]! >> 4) * 4;
       largest = start + transport + gsoSize;
     }
-    if (largest + DATA_OVERHEAD <= keys.largest) return false;
+    const { mtu } = keys.limit;
+    const packet = this.#packet.subarray(0, length);
+    if (!isTooLarge(packet, largest, keys.limit)) {
+      const flags = this.#memory.u8[HEADER_AT + VNET.flags]!;
+      if (gsoType === GSO.none) clampMss(packet, mtu, (flags & NEEDS_CHECKSUM) !== 0);
+      return true;
+    }
     this.#drop("send-failed", 1);
-    const packet = this.#packet.slice(0, length);
-    const mtu = keys.largest - DATA_OVERHEAD;
     this.#answer(this.#icmp.tooBig(packet, mtu, this.#now));
-    return true;
+    return false;
   }
 
   /** Lets the control thread send, unless it is too far behind. */
@@ -261,10 +275,13 @@ export class Egress implements PacketSink {
     const { path } = keys;
     const largest = path === undefined || isStream(path) ? undefined : largestDatagram(path);
     if (largest === undefined || largest <= DATA_OVERHEAD) return;
-    keys.largest = largest;
+    if (largest < keys.limit.whole) {
+      keys.limit = pathLimit(largest - DATA_OVERHEAD);
+      this.#report({ kind: "too-large", localIndex: keys.localIndex });
+    }
     packet[0]! &= ~PARTIAL_CHECKSUM_BIT;
-    if (ipVersion(packet) === 0 || packet.length + DATA_OVERHEAD <= largest) return;
-    this.#answer(this.#icmp.tooBig(packet, largest - DATA_OVERHEAD, this.#now));
+    if (ipVersion(packet) === 0 || !isTooLarge(packet, packet.length, keys.limit)) return;
+    this.#answer(this.#icmp.tooBig(packet, keys.limit.mtu, this.#now));
   }
 
   #enqueue(peer: EgressPeer, length: number): void {
@@ -350,8 +367,12 @@ export class Egress implements PacketSink {
     if (keys === undefined || !this.#maySend(keys)) return;
     if (command.onlyIfUnused && keys.counter > 0) return;
     this.#memory.u8.set(command.plaintext, PACKET_AT);
+    if (command.isWhole) this.#runs.flush();
+    const { limit } = keys;
+    if (command.isWhole) keys.limit = NO_LIMIT;
     this.#runs.seal(keys, this.#memory, PACKET_AT, command.plaintext.length, this.#now);
     this.#runs.flush();
+    if (command.isWhole && limit.whole < keys.limit.whole) keys.limit = limit;
   }
 
   #dropQueue(peer: EgressPeer): void {

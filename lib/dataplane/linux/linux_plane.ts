@@ -28,6 +28,7 @@ import type { Path } from "../../session/path.ts";
 import { type Binding, whyNotSend } from "../../session/transport_keys.ts";
 import { DATAGRAM_TYPE } from "../../wire/datagram.ts";
 import type { DataPlane, DataPlaneEvents, PeerTraffic } from "../data_plane.ts";
+import type { PathLimit } from "../path_limit.ts";
 import { libcryptoCipher } from "./cipher.ts";
 import {
   type EgressCommand,
@@ -266,8 +267,19 @@ export class LinuxPlane implements DataPlane {
     installed.shared.readInto(keypair.activity);
     if (whyNotSend(keypair, this.#limits, performance.now()) !== undefined) return false;
     const { localIndex } = keypair;
-    this.#egress.tell({ kind: "seal", localIndex, plaintext, onlyIfUnused });
+    this.#egress.tell({ kind: "seal", localIndex, plaintext, onlyIfUnused, isWhole: false });
     return true;
+  }
+
+  probe(keypair: Keypair, plaintext: Uint8Array): void {
+    const { localIndex } = keypair;
+    if (this.#find(keypair) === undefined) return;
+    this.#egress.tell({ kind: "seal", localIndex, plaintext, onlyIfUnused: false, isWhole: true });
+  }
+
+  setPathLimit(keypair: Keypair, limit: PathLimit): void {
+    if (this.#find(keypair) === undefined) return;
+    this.#egress.tell({ kind: "limit", localIndex: keypair.localIndex, limit });
   }
 
   send(datagram: Uint8Array, path: Path): boolean {
@@ -315,6 +327,11 @@ export class LinuxPlane implements DataPlane {
         return this.#sendByStreams();
       case "wanted":
         return this.#events.wanted(report.peer);
+      case "too-large": {
+        const keypair = this.#installed.get(report.localIndex)?.keypair;
+        if (keypair !== undefined) this.#events.tooLarge(keypair);
+        return;
+      }
       case "datagram":
       case "confirmed":
       case "strayed":

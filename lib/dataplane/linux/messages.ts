@@ -9,6 +9,7 @@
 import type { IpPrefix } from "../../net/ip_prefix.ts";
 import type { SessionLimits } from "../../session/limits.ts";
 import type { Binding } from "../../session/transport_keys.ts";
+import type { PathLimit } from "../path_limit.ts";
 
 /** Both ends of a UDP path as the kernel writes them. */
 export interface PathBytes {
@@ -79,7 +80,10 @@ export type EgressCommand =
     readonly localIndex: number;
     readonly plaintext: Uint8Array;
     readonly onlyIfUnused: boolean;
+    /** In one piece, whatever is known of the path. */
+    readonly isWhole: boolean;
   }
+  | { readonly kind: "limit"; readonly localIndex: number; readonly limit: PathLimit }
   | { readonly kind: "drop-queue"; readonly peer: string };
 
 /** To the ingress worker. */
@@ -113,6 +117,8 @@ export type WorkerReport =
   | { readonly kind: "failed"; readonly message: string }
   /** Egress: a packet waits for a peer. */
   | { readonly kind: "wanted"; readonly peer: string }
+  /** Egress: the kernel refused a datagram of this keypair as too large for its path. */
+  | { readonly kind: "too-large"; readonly localIndex: number }
   /** Egress: its ring has datagrams to be sent by ways that no worker has. */
   | { readonly kind: "departures" }
   /** Ingress. */

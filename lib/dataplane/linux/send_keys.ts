@@ -5,6 +5,7 @@
  */
 
 import type { PacketSealer } from "../../../ffi/libcrypto.ts";
+import { NO_LIMIT, type PathLimit } from "../path_limit.ts";
 import type { KeypairFacts, SendPath } from "./messages.ts";
 import type { EgressPeer } from "./egress_peer.ts";
 import { ACTIVITY, SharedKeypair } from "./shared_state.ts";
@@ -21,8 +22,8 @@ export class SendKeys {
   counter: number;
   /** Where to send; `undefined` while unconfirmed. */
   path: SendPath | undefined;
-  /** Most bytes in one datagram; less than this after the kernel refused one. */
-  largest = Infinity;
+  /** What fits the path. */
+  limit: PathLimit = NO_LIMIT;
 
   constructor(
     facts: KeypairFacts,

@@ -7,6 +7,7 @@
  */
 
 import { ERRNO } from "../../../ffi/errno.ts";
+import { allowFragments } from "../../../ffi/fragmentation.ts";
 import { AF, CMSGHDR, SOCKET_OPTION } from "../../../ffi/layout.ts";
 import { errno, libc } from "../../../ffi/libc.ts";
 import { Mem } from "../../../ffi/memory.ts";
@@ -158,45 +159,70 @@ export class SendRuns {
 
   #sendByUdp(run: Run, path: PathBytes): void {
     if (path !== this.#aimedAt) this.#aim(path);
-    if (run.count === 1 || !this.#unsegmented.has(path)) {
+    if (run.stride > run.keys!.limit.whole) {
+      this.#sendInFragments(run, path);
+    } else if (run.count === 1 || !this.#unsegmented.has(path)) {
       this.#sendPart(run, path, 0, run.used, run.count);
     } else {
       this.#sendEach(run, path);
     }
   }
 
-  #sendEach(run: Run, path: PathBytes): void {
-    for (let from = 0; from < run.used; from += run.stride) {
-      this.#sendPart(run, path, from, Math.min(run.stride, run.used - from), 1);
-    }
+  /** Datagrams that do not fit the path, and must pass all the same. */
+  #sendInFragments(run: Run, path: PathBytes): void {
+    const fd = this.#fdOf(path);
+    const family = fd === this.#ipv4Fd ? 4 : 6;
+    if (fd >= 0) allowFragments(fd, family, true);
+    this.#sendEach(run, path);
+    if (fd >= 0) allowFragments(fd, family, false);
   }
 
-  #sendPart(run: Run, path: PathBytes, from: number, length: number, count: number): void {
+  /** @returns `false` if the kernel refused one as too large, and the rest with it. */
+  #sendEach(run: Run, path: PathBytes): boolean {
+    for (let from = 0; from < run.used; from += run.stride) {
+      const length = Math.min(run.stride, run.used - from);
+      if (this.#sendPart(run, path, from, length, 1)) continue;
+      const rest = Math.ceil((run.used - from) / run.stride) - 1;
+      if (rest > 0) this.#troubles.drop("send-failed", rest);
+      return false;
+    }
+    return true;
+  }
+
+  /** @returns `false` if the kernel refused it as too large. */
+  #sendPart(run: Run, path: PathBytes, from: number, length: number, count: number): boolean {
     const message = this.#message;
     message.vector(0, run.memory, from, length);
     const own = path.control.length;
     if (count > 1) message.memory.view.setUint16(CONTROL_AT + own + CMSGHDR.data, run.stride, true);
     message.controlLength = count > 1 ? own + SEGMENT_CONTROL : own;
     const fd = this.#fdOf(path);
-    if (fd < 0) return this.#troubles.drop("send-failed", count);
+    if (fd < 0) return this.#lose(count);
     for (let tries = 0;; tries++) {
       // Safety: header, name, control and the run's memory are fields of this object.
-      if (libc.sendmsg(fd, message.pointer, 0) >= 0) return;
+      if (libc.sendmsg(fd, message.pointer, 0) >= 0) return true;
       const code = errno();
       const mayPass = code === ERRNO.EINTR || code === ERRNO.ECONNREFUSED;
       if (mayPass && tries < 3) continue;
       if (code === ERRNO.EAGAIN && tries < 3 && this.#waiter.writable(fd, FULL_WAIT_MS)) continue;
       if (code === ERRNO.EMSGSIZE) {
         this.#troubles.drop("send-failed", count);
-        return this.#troubles.tooLarge(run.keys!, this.#plaintextOf(run, from));
+        this.#troubles.tooLarge(run.keys!, this.#plaintextOf(run, from));
+        return false;
       }
-      // A way whose device cannot checksum takes no segments (EIO); nor do some tunnels (EINVAL).
+      // A way whose device cannot checksum takes no segments (EIO); nor do some tunnels (EINVAL), nor
+      // does any way, in kernels before 6.15, if they are too large for it.
       if (count > 1 && (code === ERRNO.EIO || code === ERRNO.EINVAL)) {
-        this.#unsegmented.add(path);
-        return this.#sendEach(run, path);
+        if (this.#sendEach(run, path)) this.#unsegmented.add(path);
+        return true;
       }
-      return this.#troubles.drop("send-failed", count);
+      return this.#lose(count);
     }
+  }
+
+  #lose(count: number): true {
+    this.#troubles.drop("send-failed", count);
+    return true;
   }
 
   /**

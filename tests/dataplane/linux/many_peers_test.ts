@@ -44,6 +44,7 @@ class Bench implements AsyncDisposable {
         confirmed: () => {},
         strayed: () => {},
         control: () => {},
+        tooLarge: () => {},
         failed: (error) => {
           throw error;
         },
