@@ -3,7 +3,8 @@
  *
  * `receive PORT` prints `ready`, takes datagrams until one says `end`, then prints
  * `{ "received": n, "largestGapMs": n, "lost": n }`; `send ADDRESS PORT SECONDS RATE` sends
- * numbered ones at an even rate, catching up after each sleep, and prints how many.
+ * numbered ones at an even rate, catching up after each sleep, and prints how many. SIGINT ends it
+ * before its time.
  *
  * @module
  */
@@ -36,9 +37,11 @@ async function send(hostname: string, port: number, seconds: number, rate: numbe
   const to = { transport: "udp", hostname, port } as const;
   const datagram = new Uint8Array(64);
   const view = new DataView(datagram.buffer);
+  let isOver = false;
+  Deno.addSignalListener("SIGINT", () => isOver = true);
   const startedAt = performance.now();
   let sent = 0;
-  while (sent < seconds * rate) {
+  while (sent < seconds * rate && !isOver) {
     const due = Math.min((performance.now() - startedAt) / 1000, seconds) * rate;
     while (sent < due) {
       view.setUint32(0, sent++);
