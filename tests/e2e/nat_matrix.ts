@@ -230,3 +230,18 @@ export function formatResults(results: readonly CellResult[]): string {
   const lines = rows.map((row) => row.map((text, at) => text.padEnd(widths[at]!)).join("  "));
   return `${lines.map((line) => line.trimEnd()).join("\n")}\n${good} of ${results.length}\n`;
 }
+
+/** Writes how long it took, per kind of path: the one in the middle, and the slowest. */
+export function formatTimes(results: readonly CellResult[]): string {
+  const lines = (["udp", "ssh", "relay"] as const).map((kind) => {
+    const cells = results.filter(({ expected }) => expected === kind).filter(isAsExpected);
+    const spread = (times: number[]) => {
+      const sorted = times.sort((one, other) => one - other);
+      return `${sorted[sorted.length >> 1]?.toFixed(0)} ms, at most ${sorted.at(-1)?.toFixed(0)}`;
+    };
+    const connected = spread(cells.map(({ connectedMs }) => connectedMs!));
+    const settled = spread(cells.map(({ expectedMs }) => expectedMs!));
+    return cells.length === 0 ? "" : `${kind}: first answer ${connected}; best path ${settled}\n`;
+  });
+  return lines.join("");
+}

@@ -1,7 +1,8 @@
 /**
  * Every pair of networks is connected, by the best path there can be. Runs only if
- * `TUNNELMESH_NAT_CELLS` says which pairs: `short`, `full`, or names such as `cone-random`;
- * `TUNNELMESH_NAT_WIRE`, as in `delay=20 loss=1`, puts wires before the gateways.
+ * `TUNNELMESH_NAT_CELLS` says which pairs: `short`, `full`, or names such as `cone-random`. Twice:
+ * as it is, and with wires before the gateways that delay and lose; `TUNNELMESH_NAT_WIRE` asks for
+ * one run with other wires, as in `delay=50 jitter=5`, or with none if it is empty.
  *
  * @module
  */
@@ -12,6 +13,7 @@ import {
   allCells,
   expectedPath,
   formatResults,
+  formatTimes,
   isAsExpected,
   parseCells,
   tryCells,
@@ -20,19 +22,24 @@ import {
 /** Where the nodes serve SSH: a port that even strict firewalls let out to. */
 const SSH_PORT = 443;
 
-const wanted = Deno.env.get("TUNNELMESH_NAT_CELLS");
-const wire = Deno.env.get("TUNNELMESH_NAT_WIRE");
+/** Each way through a gateway: 20 ms, and one of a hundred is lost. */
+const BAD_LINE = "delay=20 loss=1";
 
-if (wanted !== undefined) {
-  Deno.test(`every pair of networks is connected (${wanted}, ${wire ?? "no delay"})`, async () => {
-    const needed = ["ip", "nsenter", "nft", "conntrack", "ping", ...wire ? ["gcc"] : []];
+const wanted = Deno.env.get("TUNNELMESH_NAT_CELLS");
+const asked = Deno.env.get("TUNNELMESH_NAT_WIRE");
+const wires = asked === undefined ? ["", BAD_LINE] : [asked];
+
+for (const wire of wanted === undefined ? [] : wires) {
+  const how = `${wanted}, ${wire || "no delay"}`;
+  Deno.test(`every pair of networks is connected (${how})`, async () => {
+    const needed = ["ip", "nsenter", "nft", "conntrack", "ping", ...wire === "" ? [] : ["gcc"]];
     deepStrictEqual(await installPackages(needed), undefined);
     const results = await tryCells({
-      cells: parseCells(wanted),
+      cells: parseCells(wanted!),
       sshPort: SSH_PORT,
-      ...(wire === undefined ? {} : { wire }),
+      ...(wire === "" ? {} : { wire }),
     });
-    const table = formatResults(results);
+    const table = `${formatResults(results)}${formatTimes(results)}`;
     Deno.stdout.writeSync(new TextEncoder().encode(`\n${table}`));
     const wrong = results.filter((result) => !isAsExpected(result));
     deepStrictEqual(wrong.map(({ a, b }) => `${a}-${b}`), [], table);
