@@ -20,6 +20,8 @@ import { figure, Mesh, Node, tunnelmesh } from "./mesh.ts";
 
 /** Pings in a second, of the flow that is cut. */
 const RATE = 50;
+const SSH_PORT = "2222";
+const COORDINATOR_PORT = "8443";
 
 for (const plane of ["linux", "portable"] as const) {
   Deno.test(`who is disabled is cut off by one push, and comes back as it was (${plane})`, async () => {
@@ -92,6 +94,53 @@ for (const plane of ["linux", "portable"] as const) {
     match(flow.stdout, / 0% packet loss/, "c noticed nothing of all this");
   });
 }
+
+Deno.test("who is disabled is off SSH and relay at once, too", async () => {
+  await using mesh = await Mesh.create();
+  const b = mesh.describe("b", await mesh.lab.addHost("b"), ["--ssh-port", SSH_PORT]);
+  const [a, c] = await Promise.all(
+    ["a", "c"].map(async (name) => mesh.describe(name, await mesh.lab.addHost(name))),
+  ) as [Node, Node];
+  await Promise.all([a, b, c].map((node) => node.start()));
+  await mesh.settled();
+  const drop = "priority 0; meta l4proto udp drop;";
+  await a.host.must([
+    "nft",
+    `table inet blocked { chain in { type filter hook input ${drop} };
+      chain out { type filter hook output ${drop} }; }`,
+  ]);
+  const ways = [[b, "ssh"], [c, "relay"]] as const;
+  for (const [to, kind] of ways) {
+    await pings(a.host, (await to.status()).addresses.ipv4, 30_000);
+    await eventually(
+      `a reaches ${to.host.name} by ${kind}`,
+      async () => (await a.peer(to.host.name)).path.kind === kind,
+      30_000,
+    );
+  }
+  const connections = async (node: Node, port: string) =>
+    (await node.host.must(["ss", "-Htn", "state", "established", "sport", "=", port]))
+      .split("\n").filter((line) => line.includes(a.host.ipv4)).length;
+  strictEqual(await connections(b, SSH_PORT), 1);
+  ok(await connections(mesh.coordinator, COORDINATOR_PORT) >= 2, "its line, and the relay's");
+
+  await change(mesh, "disable", "a");
+  await a.process!.shows(/this node is disabled/);
+  await eventually(
+    "its connections end",
+    async () =>
+      await connections(b, SSH_PORT) + await connections(mesh.coordinator, COORDINATOR_PORT) === 0,
+  );
+  for (const [to] of ways) {
+    await eventually("it is heard", async () => !(await namesAt(to)).includes("a"));
+    const { ipv4 } = (await to.status()).addresses;
+    const { stdout } = await a.host.run(["ping", "-n", "-c", "4", "-W", "1", ipv4]);
+    match(stdout, / 0 received/);
+  }
+  const [toB, toC] = await Promise.all([b, c].map(async (node) => (await node.status()).addresses));
+  await pings(b.host, toC!.ipv4);
+  await pings(c.host, toB!.ipv4);
+});
 
 Deno.test("who is disabled while it runs comes back by itself once it is enabled", async () => {
   await using mesh = await Mesh.create({ agents: ["a", "b"] });
