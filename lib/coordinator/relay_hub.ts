@@ -141,6 +141,8 @@ export class RelayHub implements RelayControl {
   readonly #waiting = new Set<Member>();
   #queuedBytes = 0;
   readonly #pace: RelayPace;
+  /** Bytes of messages of all members. */
+  #receivedBytes = 0;
   #cancelDrain: (() => void) | undefined;
   /** Members that are to be granted more when this thread comes to it. */
   readonly #granting = new Set<Member>();
@@ -300,6 +302,7 @@ export class RelayHub implements RelayControl {
     if (from.received > from.granted) {
       throw new RefusalError("bad-message", "more was sent to the relay than it granted");
     }
+    this.#receivedBytes += length;
     from.sentAt = this.#clock.now();
     const windowBytes = Math.min(from.windowBytes, this.#shareOf(from.sentAt));
     const isEnough = from.granted - from.received >= Math.max(windowBytes / 2, MAX_RELAY_MESSAGE);
@@ -310,16 +313,28 @@ export class RelayHub implements RelayControl {
 
   /** Not at once: what this thread has no time for must not be asked for. */
   #armGrant(): void {
-    const at = this.#pace.grantAt(this.#clock.now());
-    this.#cancelGrant ??= this.#clock.schedule(at, () => {
+    if (this.#cancelGrant !== undefined) return;
+    const receivedBytes = this.#receivedBytes;
+    this.#cancelGrant = this.#clock.schedule(this.#clock.now(), () => {
       this.#cancelGrant = undefined;
-      const now = this.#clock.now();
-      this.#pace.came(at, now);
-      // Somebody may have begun to join meanwhile.
-      if (this.#pace.grantAt(now) > now) return this.#armGrant();
+      this.#pace.cameAfter(this.#receivedBytes - receivedBytes);
+      this.#grantAll();
+    });
+  }
+
+  #grantAll(): void {
+    const now = this.#clock.now();
+    const at = this.#pace.grantAt(now);
+    if (at > now) {
+      // Somebody joins.
+      this.#cancelGrant = this.#clock.schedule(at, () => {
+        this.#cancelGrant = undefined;
+        this.#grantAll();
+      });
+    } else {
       for (const member of this.#granting) this.#grant(member);
       this.#granting.clear();
-    });
+    }
   }
 
   #grant(to: Member): void {

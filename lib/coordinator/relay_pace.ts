@@ -4,8 +4,8 @@
  * how long a join waits there.
  *
  * ```text
- * windows   an equal share each of what all may have together, and that is halved while the thread
- *           comes late, doubled again while it does not
+ * windows   an equal share each of what all may have together; that is halved while more stands
+ *           before a timer than a join should wait for, and doubled again while it does not
  * grants    wait while somebody joins, for some milliseconds at a time and a quarter of all time at
  *           most, so that one who only pretends to join slows the relay by no more than that
  * ```
@@ -18,8 +18,11 @@ import { MAX_RELAY_WINDOW, MIN_RELAY_WINDOW } from "./relay_limits.ts";
 /** One who sent so lately is one who sends; and how often that is looked at. Ours. */
 const SENDING_MS = 1_000;
 const SHARE_MS = 100;
-/** A timer that comes so much later shows that the thread has more to do than it gets done. Ours. */
-const LATE_MS = 4;
+/**
+ * Bytes that come between a timer's moment and the timer: more of them stood in its way. Ours: 4 ms
+ * at 1 Gbit/s. Bytes, not milliseconds: those say as much of what else the machine does.
+ */
+const BEHIND_BYTES = 524_288;
 /** How long a sign of somebody who joins holds grants back: the time to his next one. Ours. */
 const GIVE_WAY_MS = 20;
 /** Part of the time that grants may be held back in the long run, and how much at once. Ours. */
@@ -33,14 +36,14 @@ export class RelayPace {
   #totalBytes: number;
   #share = MIN_RELAY_WINDOW;
   #sharedAt = -Infinity;
-  /** How late timers came at most since the share was found. */
-  #lateMs = 0;
+  /** What stood before a timer at most since the share was found, in bytes. */
+  #behindBytes = 0;
   /** Until when nothing is granted, and how much longer that may get. */
   #heldUntil = -Infinity;
   #sparedMs = GIVE_WAY_MOST_MS;
   #sparedAt = 0;
 
-  /** @param mostBytes What all may have on the way together, as long as the thread keeps up. */
+  /** @param mostBytes What all may have on the way together, as long as this thread keeps up. */
   constructor(mostBytes: number) {
     this.#mostBytes = mostBytes;
     this.#totalBytes = mostBytes;
@@ -52,9 +55,9 @@ export class RelayPace {
       this.#sharedAt = now;
       let senders = 1;
       for (const { sentAt } of members) if (now - sentAt < SENDING_MS) senders++;
-      const isLate = this.#lateMs > LATE_MS;
-      this.#lateMs = 0;
-      this.#totalBytes = isLate
+      const isBehind = this.#behindBytes > BEHIND_BYTES;
+      this.#behindBytes = 0;
+      this.#totalBytes = isBehind
         ? Math.max(MIN_RELAY_WINDOW, this.#totalBytes / 2)
         : Math.min(this.#mostBytes, this.#totalBytes * 2);
       const share = Math.max(MIN_RELAY_WINDOW, this.#totalBytes / senders);
@@ -63,9 +66,9 @@ export class RelayPace {
     return this.#share;
   }
 
-  /** A timer that was due then came now. */
-  came(dueAt: number, now: number): void {
-    this.#lateMs = Math.max(this.#lateMs, now - dueAt);
+  /** A timer came, and so many bytes of messages since it was due. */
+  cameAfter(bytes: number): void {
+    this.#behindBytes = Math.max(this.#behindBytes, bytes);
   }
 
   /** Somebody joins. */

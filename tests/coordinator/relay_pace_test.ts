@@ -9,20 +9,21 @@ function senders(count: number): { readonly sentAt: number }[] {
   return Array.from({ length: count }, () => ({ sentAt: Infinity }));
 }
 
-Deno.test("RelayPace.shareOf() halves what is on the way while the thread is late, and gives it back", () => {
+Deno.test("RelayPace.shareOf() halves what is on the way while it stands before all else, and gives it back", () => {
   const pace = new RelayPace(MOST);
   const members = senders(7);
   let now = 0;
-  const share = (lateMs: number) => {
-    pace.came(now, now + lateMs);
+  const share = (bytes: number) => {
+    pace.cameAfter(bytes);
+    pace.cameAfter(0);
     return pace.shareOf(now += 100, members);
   };
   const full = MOST / 8;
-  deepStrictEqual([1, 1, 4].map(share), [full, full, full]);
-  deepStrictEqual([5, 20, 500].map(share), [full / 2, full / 4, full / 8]);
+  deepStrictEqual([0, 1_000, 524_288].map(share), [full, full, full]);
+  deepStrictEqual([524_289, 1e6, 1e7].map(share), [full / 2, full / 4, full / 8]);
   strictEqual(full / 8, LEAST);
-  strictEqual(share(500), LEAST, "the longest message always fits");
-  strictEqual(share(500), LEAST);
+  strictEqual(share(1e7), LEAST, "the longest message always fits");
+  strictEqual(share(1e7), LEAST);
   const back = Array.from({ length: 8 }, () => share(1));
   ok(back.every((bytes, i) => i === 0 || bytes >= back[i - 1]!));
   strictEqual(back.at(-1), full);
