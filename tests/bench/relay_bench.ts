@@ -1,9 +1,12 @@
 /**
- * One stream through the relay against a bare relay of `ws` messages, in TLS, between processes on
- * loopback: datagrams of a full packet one way, as fast as they are taken. Rounds are interleaved,
- * for the machine is shared.
+ * One stream through the relay against a bare relay of `ws` messages, in TLS: datagrams of a full
+ * packet one way, as fast as they are taken, between processes on loopback; and one TCP stream
+ * between two whole nodes that have nothing but the relay (path_stack.ts). Rounds are interleaved,
+ * for the machine is shared: compare the ratios.
  *
- * With `--joins`: how long a join takes with an idle relay, and with 20 pairs that saturate it.
+ * ```text
+ * deno task bench relay [--rounds N] [--seconds S] [--source]
+ * ```
  *
  * @module
  */
@@ -14,8 +17,10 @@ import { makeCertificate } from "../../lib/coordinator/tls.ts";
 import { RelayTransport } from "../../lib/transport/relay.ts";
 import { dialRelay } from "../../lib/transport/relay_dialing.ts";
 import { TestRelay } from "../transport/relay_mesh.ts";
+import { median } from "./compiled.ts";
+import { parseFlags, say } from "./flags.ts";
+import { openStack, sayRatio, sayRest, streamOf } from "./path_stack.ts";
 
-const ROUNDS = 4;
 const ROUND_MS = 2_000;
 /** A packet of 1408 bytes, sealed. */
 const DATAGRAM_LENGTH = 1_440;
@@ -192,8 +197,11 @@ function spawn(...args: string[]) {
 }
 
 async function bench(): Promise<void> {
-  const figures: Record<Kind, number[]> = { relay: [], bare: [] };
-  for (let round = 0; round < ROUNDS; round++) {
+  const flags = parseFlags({ rounds: 4, seconds: 4 }, {}, ["source"]);
+  await using stack = await openStack("relay", flags.source);
+  const figures: Record<Kind | "stack", number[]> = { relay: [], bare: [], stack: [] };
+  for (let round = 0; round < flags.rounds; round++) {
+    figures.stack.push(await streamOf(stack, flags.seconds));
     for (const kind of ["bare", "relay"] as const) {
       const server = spawn("serve", kind);
       const port = Number(await server.line());
@@ -210,13 +218,10 @@ async function bench(): Promise<void> {
       say(`${kind}: ${megabits.toFixed(0)} Mbit/s`);
     }
   }
-  const median = (of: number[]) => of.sort((a, b) => a - b)[Math.floor(of.length / 2)]!.toFixed(0);
-  say(`figure: bare ws relay, messages of 32 KiB: ${median(figures.bare)} Mbit/s`);
-  say(`figure: relay, datagrams of ${DATAGRAM_LENGTH}: ${median(figures.relay)} Mbit/s`);
-}
-
-function say(line: string): void {
-  Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
+  say(`figure: bare ws relay, messages of 32 KiB: ${median(figures.bare).toFixed(0)} Mbit/s`);
+  sayRatio(`relay, datagrams of ${DATAGRAM_LENGTH}`, figures.relay, figures.bare);
+  sayRatio("one TCP stream of whole nodes by the relay", figures.stack, figures.bare);
+  await sayRest(stack, flags.seconds);
 }
 
 const [part, kind, port] = Deno.args;

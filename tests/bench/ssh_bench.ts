@@ -1,7 +1,12 @@
 /**
  * One stream over the SSH transport against bare `ssh2`, each between two processes on loopback:
- * datagrams of a full packet one way, as fast as they are taken, and the datagrams lost on the way.
- * Rounds are interleaved, for the machine is shared.
+ * datagrams of a full packet one way, as fast as they are taken, and the datagrams lost on the way;
+ * and one TCP stream between two whole nodes that have nothing but SSH (path_stack.ts). Rounds are
+ * interleaved, for the machine is shared: compare the ratios.
+ *
+ * ```text
+ * deno task bench ssh [--rounds N] [--seconds S] [--source]
+ * ```
  *
  * @module
  */
@@ -12,8 +17,10 @@ import { loadSshKey } from "../../lib/crypto/ssh_key.ts";
 import { serveSsh, SshClientConnection, type SshStream } from "../../lib/crypto/ssh_transport.ts";
 import { SshTransport } from "../../lib/transport/ssh.ts";
 import { createSshKey } from "../../lib/crypto/ssh_key.ts";
+import { median } from "./compiled.ts";
+import { parseFlags, say } from "./flags.ts";
+import { openStack, sayRatio, sayRest, streamOf } from "./path_stack.ts";
 
-const ROUNDS = 4;
 const ROUND_MS = 2_000;
 /** A packet of 1408 bytes, sealed. */
 const DATAGRAM_LENGTH = 1_440;
@@ -128,8 +135,11 @@ async function sendBare(port: number, keyText: string): Promise<[number, number]
 
 async function bench(): Promise<void> {
   const { privateText } = createSshKey("bench");
-  const figures: Record<Kind, number[]> = { transport: [], bare: [] };
-  for (let round = 0; round < ROUNDS; round++) {
+  const flags = parseFlags({ rounds: 4, seconds: 4 }, {}, ["source"]);
+  await using stack = await openStack("ssh", flags.source);
+  const figures: Record<Kind | "stack", number[]> = { transport: [], bare: [], stack: [] };
+  for (let round = 0; round < flags.rounds; round++) {
+    figures.stack.push(await streamOf(stack, flags.seconds));
     for (const kind of ["bare", "transport"] as const) {
       const child = new Deno.Command(Deno.execPath(), {
         args: ["run", "-A", "--no-check", import.meta.filename!, kind, privateText],
@@ -146,18 +156,15 @@ async function bench(): Promise<void> {
       await child.status;
     }
   }
-  const median = (of: number[]) => of.sort((a, b) => a - b)[Math.floor(of.length / 2)]!.toFixed(0);
-  say(`figure: bare ssh2, writes of 64 KiB: ${median(figures.bare)} Mbit/s`);
-  say(`figure: SSH transport, datagrams of 1440: ${median(figures.transport)} Mbit/s`);
-}
-
-function say(line: string): void {
-  Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
+  say(`figure: bare ssh2, writes of 64 KiB: ${median(figures.bare).toFixed(0)} Mbit/s`);
+  sayRatio(`SSH transport, datagrams of ${DATAGRAM_LENGTH}`, figures.transport, figures.bare);
+  sayRatio("one TCP stream of whole nodes by SSH", figures.stack, figures.bare);
+  await sayRest(stack, flags.seconds);
 }
 
 if (import.meta.main) {
   const [kind, keyText] = Deno.args;
-  if (kind === undefined) {
+  if (kind === undefined || kind.startsWith("--")) {
     await bench();
     Deno.exit(0);
   }
