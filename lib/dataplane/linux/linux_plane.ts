@@ -26,7 +26,6 @@ import { type Keypair, retireKeypair } from "../../session/keypair.ts";
 import type { SessionLimits } from "../../session/limits.ts";
 import type { Path } from "../../session/path.ts";
 import { type Binding, whyNotSend } from "../../session/transport_keys.ts";
-import { DATAGRAM_TYPE } from "../../wire/datagram.ts";
 import type { DataPlane, DataPlaneEvents, PeerTraffic } from "../data_plane.ts";
 import type { PathLimit } from "../path_limit.ts";
 import { libcryptoCipher } from "./cipher.ts";
@@ -48,6 +47,7 @@ import {
   PEER_BLOCK_SIZE,
   SharedKeypair,
 } from "./shared_state.ts";
+import { type StreamCarrier, StreamSide } from "./stream_side.ts";
 import { WorkerLink } from "./worker_link.ts";
 
 /** What a {@linkcode LinuxPlane} works with. */
@@ -63,21 +63,6 @@ export interface LinuxPlaneOptions {
   /** @default {"strict"} */
   readonly binding?: Binding;
 }
-
-/** Carries datagrams by connections, to and from this thread; a `JoinedCarrier` does. */
-export interface StreamCarrier {
-  /** Starts delivering what comes by other ways than UDP; borrowed until `receive` returns. */
-  startBesideUdp(receive: (datagram: Uint8Array, path: Path) => void): void;
-  /** Sends one datagram; copied. @returns `false` if it is lost. */
-  send(datagram: Uint8Array, path: Path): boolean;
-  /** Closes all of them. Safe to call twice. */
-  close(): Promise<void>;
-}
-
-/** Ways beside UDP that are remembered. Ours: each peer has one or two at a time. */
-const STREAMS_MAX = 8192;
-/** Longest datagram that may come by a stream: what the ingress worker has room for. */
-const ARRIVED_MAX = 65_535;
 
 /** A report of something that came by a path. */
 type ReportFromAfar = Extract<WorkerReport, { readonly from: unknown }>;
@@ -102,18 +87,9 @@ export class LinuxPlane implements DataPlane {
   readonly aead: string;
   readonly #tun: LinuxPlaneOptions["tun"];
   readonly #socket: UdpLinux;
-  readonly #carrier: StreamCarrier | undefined;
   readonly #events: DataPlaneEvents;
   readonly #backlog = new Int32Array(new SharedArrayBuffer(BACKLOG_SIZE));
-  readonly #streams = new Map<string, { readonly number: number; readonly path: Path }>();
-  readonly #streamPaths = new Map<number, Path>();
-  #nextStream = 1;
-  /**
-   * Datagrams that a stream refused, and that ingress had no room for: counted here, since each
-   * worker's counters have one writer.
-   */
-  readonly #streamDrops = { "send-failed": 0, "queue-full": 0 };
-  #isWakeDue = false;
+  readonly #streams: StreamSide;
   readonly #peers = new Map<string, Peer>();
   readonly #installed = new Map<number, Installed>();
   /** The control thread's copy of the routes: refuses what overlaps before anything is told. */
@@ -131,7 +107,6 @@ export class LinuxPlane implements DataPlane {
     this.#limits = limits;
     this.#tun = tun;
     this.#socket = socket;
-    this.#carrier = options.carrier;
     this.#events = events;
     this.aead = (libcryptoCipher() ?? transportAead()).name;
     socket.enableGro();
@@ -151,14 +126,22 @@ export class LinuxPlane implements DataPlane {
     };
     this.#egress = new WorkerLink({ ...common, role: "egress" }, received, failed);
     this.#ingress = new WorkerLink({ ...common, role: "ingress" }, received, failed);
-    this.#carrier?.startBesideUdp((datagram, path) => this.#fromStream(datagram, path));
+    this.#streams = new StreamSide({
+      carrier: options.carrier,
+      departures: this.#egress.ring,
+      arrivals: this.#ingress,
+      pathOf: (localIndex) => this.#installed.get(localIndex)?.keypair.path,
+      received: (datagram, path) => {
+        if (this.#closed === undefined) this.#events.datagram(datagram, path);
+      },
+    });
     const links = [this.#egress, this.#ingress];
     this.ready = Promise.all(links.map(({ ready }) => ready)).then(() => {});
   }
 
   get drops(): Record<DropReason, number> {
     const [out, into] = [this.#egress.drops, this.#ingress.drops];
-    const own: Partial<Record<DropReason, number>> = this.#streamDrops;
+    const own: Partial<Record<DropReason, number>> = this.#streams.drops;
     return Object.fromEntries(
       DROP_REASONS.map((reason) => {
         const at = DROP_INDEX[reason];
@@ -285,7 +268,7 @@ export class LinuxPlane implements DataPlane {
   send(datagram: Uint8Array, path: Path): boolean {
     if (this.#closed !== undefined) return false;
     if (path instanceof LinuxUdpPath) return this.#socket.send(datagram, path);
-    return this.#carrier?.send(datagram, path) ?? false;
+    return this.#streams.send(datagram, path);
   }
 
   traffic(id: string): PeerTraffic {
@@ -305,7 +288,7 @@ export class LinuxPlane implements DataPlane {
   async #close(): Promise<void> {
     for (const id of [...this.#peers.keys()]) this.removePeer(id);
     await Promise.all([this.#egress.stop(), this.#ingress.stop()]);
-    await Promise.all([this.#tun.close(), this.#socket.close(), this.#carrier?.close()]);
+    await Promise.all([this.#tun.close(), this.#socket.close(), this.#streams.close()]);
   }
 
   #retire({ keypair, shared, peer }: Installed): void {
@@ -324,7 +307,7 @@ export class LinuxPlane implements DataPlane {
     if (this.#closed !== undefined) return;
     switch (report.kind) {
       case "departures":
-        return this.#sendByStreams();
+        return this.#streams.sendDepartures();
       case "wanted":
         return this.#events.wanted(report.peer);
       case "too-large": {
@@ -369,56 +352,14 @@ export class LinuxPlane implements DataPlane {
     if (bound !== undefined) this.#egress.tell({ kind: "bind", localIndex, path: bound });
   }
 
-  // Ways beside UDP.
-
-  #sendByStreams(): void {
-    const departures = this.#egress.ring;
-    while (!departures.isEmpty()) {
-      const path = this.#installed.get(departures.label)?.keypair.path;
-      const isSent = path === undefined || this.#carrier === undefined ||
-        this.#carrier.send(departures.peek(), path);
-      if (!isSent) this.#streamDrops["send-failed"]++;
-      departures.shift();
-    }
-  }
-
-  /** Passes on what one delivery brings, and wakes the worker once for it. */
-  #fromStream(datagram: Uint8Array, path: Path): void {
-    if (this.#closed !== undefined) return;
-    if (datagram[0] !== DATAGRAM_TYPE.data) return this.#events.datagram(datagram, path);
-    if (datagram.length > ARRIVED_MAX) return;
-    const isTaken = this.#ingress.ring.push(this.#streamOf(path), datagram, 0, datagram.length);
-    if (!isTaken) this.#streamDrops["queue-full"]++;
-    if (this.#isWakeDue) return;
-    this.#isWakeDue = true;
-    queueMicrotask(() => {
-      this.#isWakeDue = false;
-      this.#ingress.tellOfRing();
-    });
-  }
-
   #sendPathOf(path: Path): SendPath {
-    if (!(path instanceof LinuxUdpPath)) return { stream: this.#streamOf(path) };
+    if (!(path instanceof LinuxUdpPath)) return { stream: this.#streams.numberOf(path) };
     const { name, localName, interfaceIndex, control } = path;
     return { name, localName, interfaceIndex, control };
   }
 
-  #streamOf(path: Path): number {
-    const known = this.#streams.get(path.key);
-    if (known !== undefined) return known.number;
-    const number = this.#nextStream++;
-    this.#streams.set(path.key, { number, path });
-    this.#streamPaths.set(number, path);
-    if (this.#streams.size > STREAMS_MAX) {
-      const [key, oldest] = this.#streams.entries().next().value!;
-      this.#streams.delete(key);
-      this.#streamPaths.delete(oldest.number);
-    }
-    return number;
-  }
-
   #pathOf(from: ReceivedPath | StreamPath): Path | undefined {
-    if (isStream(from)) return this.#streamPaths.get(from.stream);
+    if (isStream(from)) return this.#streams.pathOf(from.stream);
     const { address, port, local, interfaceIndex } = from;
     return this.#socket.receivedPath({ address, port }, local, interfaceIndex);
   }
