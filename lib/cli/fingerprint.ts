@@ -1,5 +1,6 @@
 /**
- * A node id on the screen, in every form that two people, or a person and a camera, compare.
+ * A node id on the screen, in every form that two people, or a person and a camera, compare. Costs
+ * a list of words and QR codes: imported only where one is wanted.
  *
  * @module
  */

@@ -10,10 +10,8 @@ import type { Command } from "commander";
 import type { NamedKey } from "../agent/pins.ts";
 import type { ForgottenPeer, PeerIdentity, PinnedPeer } from "../agent/trust_methods.ts";
 import { AGENT_STATE_FOLDER } from "../config/paths.ts";
-import { judgeFingerprint } from "../token/fingerprint_text.ts";
 import { askNode } from "./ask.ts";
 import { CommandError, EXIT } from "./exit.ts";
-import { fingerprintForms, showFingerprint } from "./fingerprint.ts";
 import { type CommonOptions, withCommonOptions } from "./options.ts";
 import { print, printJson } from "./output.ts";
 import { promptForYes } from "./prompt.ts";
@@ -54,6 +52,7 @@ Examples:
 
 async function show(peer: string | undefined, options: CommonOptions): Promise<void> {
   const identity = await identityOf(options, peer);
+  const { fingerprintForms, showFingerprint } = await import("./fingerprint.ts");
   if (options.json) return printJson({ ...identity, ...fingerprintForms(identity.nodeId) });
   print(`${peer === undefined ? "This node" : "Peer"}: ${headingOf(identity)}\n`);
   print(await showFingerprint(identity.nodeId, Deno.stdout.isTerminal()));
@@ -62,8 +61,9 @@ async function show(peer: string | undefined, options: CommonOptions): Promise<v
 async function verify(peer: string, options: VerifyOptions): Promise<void> {
   const identity = await identityOf(options, peer);
   const { name, nodeId } = identity;
+  const { fingerprintForms } = await import("./fingerprint.ts");
   const forms = fingerprintForms(nodeId);
-  if (options.scan !== undefined) requireMatch(identity, options.scan);
+  if (options.scan !== undefined) await requireMatch(identity, options.scan);
   else if (options.json) return printJson({ ...identity, ...forms });
   else await askPerson(identity);
   const verified = await askNode<NamedKey>(options.state, "peer-verify", { name, nodeId });
@@ -91,7 +91,8 @@ function identityOf(options: CommonOptions, peer: string | undefined): Promise<P
   return askNode<PeerIdentity>(options.state, "peer-identity", peer === undefined ? {} : { peer });
 }
 
-function requireMatch({ name, nodeId }: NamedKey, scanned: string): void {
+async function requireMatch({ name, nodeId }: NamedKey, scanned: string): Promise<void> {
+  const { judgeFingerprint } = await import("../token/fingerprint_text.ts");
   const verdict = judgeFingerprint(scanned, nodeId);
   if (verdict === "match") return;
   if (verdict === "other") {
@@ -111,6 +112,7 @@ function requireMatch({ name, nodeId }: NamedKey, scanned: string): void {
 /** Shows the key and asks whether the peer shows the same; returns only if it does. */
 async function askPerson(identity: PeerIdentity): Promise<void> {
   const { name, nodeId } = identity;
+  const { showFingerprint } = await import("./fingerprint.ts");
   print(`Peer: ${headingOf(identity)}\n`);
   print(await showFingerprint(nodeId, Deno.stdout.isTerminal()));
   const question = `\nOn ${name} itself, "tunnelmesh peer show" shows its key. Are all words, or ` +

@@ -11,6 +11,7 @@
  */
 
 import { deepStrictEqual, match, notStrictEqual, ok, strictEqual } from "node:assert/strict";
+import { callControlSocket } from "../../lib/agent/control_socket.ts";
 import type { AgentPeerStatus } from "../../lib/agent/status.ts";
 import { fingerprintHex, fingerprintWords } from "../../lib/token/fingerprint.ts";
 import { eventually } from "../lab/processes.ts";
@@ -39,10 +40,11 @@ async function becomes(node: Node, name: string, want: Partial<AgentPeerStatus>)
   });
 }
 
-/** Whether a peer answers a node's own ping, below IP, within so many seconds. */
-async function reaches(node: Node, peer: string, seconds = "10"): Promise<boolean> {
-  const { code } = await node.ask("ping", "-c", "1", "-W", seconds, peer);
-  return code === 0;
+/** Whether a peer answers a node's own ping, below IP. */
+async function reaches(node: Node, peer: string, timeoutMs = 10_000): Promise<boolean> {
+  const folder = node.args[0] === "coordinator" ? `${node.state}/member` : node.state;
+  const asked = callControlSocket(folder, "agent.sock", "ping", { peer, timeoutMs });
+  return await asked.then(() => true, () => false);
 }
 
 /** Runs a command on a terminal and types an answer. */
@@ -129,6 +131,7 @@ Deno.test("nobody gets the name of a verified peer by another key (T35)", async 
   await refuses();
   strictEqual(await reaches(a, "b"), false);
   match((await a.ask("status")).stdout, /^Alarm: +b: its key is not the one/m);
+  match((await a.ask("metrics")).stdout, /^tunnelmesh_pin_conflicts_total 1$/m);
   match((await a.ask("peers")).stdout, /^b .+ refused +conflict [^]+^b is refused: its key/m);
 
   // More of the roster is no news, nor does a restart pin anything else.
@@ -164,7 +167,7 @@ Deno.test("a node that trusts verified peers only has no session with any other"
   await a.start();
   await becomes(a, "b", { online: true, trust: "new" });
   await becomes(b, "a", { online: true });
-  const answered = (from: Node, to: string) => reaches(from, to, "1");
+  const answered = (from: Node, to: string) => reaches(from, to, 1_000);
   const meet = (from: Node, to: Node) =>
     Promise.all([answered(from, to.host.name), answered(to, from.host.name)]);
 
