@@ -163,15 +163,16 @@ async function send(kind: Kind, port: number, isOver: () => boolean): Promise<vo
     answeredAt = performance.now();
   });
   while (!isOver()) {
-    for (let i = 0; i < BURST * DATAGRAM_LENGTH; i += message.length) {
-      if (sent - answered >= WINDOW) break;
+    let isTaken = true;
+    for (let i = 0; isTaken && i < BURST * DATAGRAM_LENGTH; i += message.length) {
       view.setFloat64(0, sent);
-      if (!way.send(message)) break;
-      sent += message.length;
+      isTaken = sent - answered < WINDOW && way.send(message);
+      if (isTaken) sent += message.length;
     }
     // The last ones of a window may be lost, or too few for an answer.
     if (performance.now() - answeredAt > 50) answered = sent;
-    await new Promise((resolve) => setImmediate(resolve));
+    // Asking again at once would take the processor from those who are to make room.
+    await new Promise((resolve) => isTaken ? setImmediate(resolve) : setTimeout(resolve, 1));
   }
   way.close();
 }

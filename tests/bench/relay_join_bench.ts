@@ -1,6 +1,13 @@
 /**
- * How long a join takes while the relay is idle, and while 20 pairs saturate it. Three processes
- * share the machine: the coordinator, the 40 members that send and receive, and the one that joins.
+ * How long a join takes while the relay is idle, and while pairs saturate it, in turns, for the
+ * machine is shared; how fairly the pairs share the relay, and what that costs the coordinator.
+ * Three processes: the coordinator, the members that send and receive, and the one that joins.
+ *
+ * ```text
+ * deno task bench relay_join [--pairs N] [--rounds N] [--joins N]
+ * ```
+ *
+ * By default 20 pairs. `--pairs 200 --joins 2` is for memory and fairness.
  *
  * @module
  */
@@ -13,10 +20,11 @@ import { RelayTransport } from "../../lib/transport/relay.ts";
 import { dialRelay } from "../../lib/transport/relay_dialing.ts";
 import { connect } from "../coordinator/connect.ts";
 import { helloOf, SimulatedAgent } from "../coordinator/simulated_agent.ts";
+import { median, residentMegabytes } from "./compiled.ts";
+import { parseFlags, say } from "./flags.ts";
 
-const PAIRS = 20;
-const JOINS = 40;
-const LOAD_MS = 15_000;
+/** The load runs so long before the first join. */
+const SETTLE_MS = 1_000;
 const DATAGRAM_LENGTH = 1_440;
 /** Datagrams of one turn: what a busy TUN hands over. */
 const BURST = 64;
@@ -75,38 +83,52 @@ async function relayOf({ url }: Place, agent: SimulatedAgent): Promise<RelayTran
   return transport;
 }
 
-/** Saturates the relay; prints what arrived at the receivers in all, per second. */
-async function load(place: Place): Promise<void> {
+/** Saturates the relay between two bytes of standard input; prints what each pair got in between. */
+async function load(place: Place, pairs: number): Promise<void> {
   const transports: [RelayTransport, string][] = [];
-  for (let i = 0; i < 2 * PAIRS; i++) {
+  for (let i = 0; i < 2 * pairs; i++) {
     const agent = await join(place, `load${i}`);
     const nodeId = toHex(sha256(agent.staticKey.publicKey));
     transports.push([await relayOf(place, agent), nodeId]);
   }
-  let received = 0;
-  for (const [transport] of transports) {
-    transport.start((datagram) => {
-      received += datagram.length;
-    });
+  const received = new Array<number>(pairs).fill(0);
+  for (const [i, [transport]] of transports.entries()) {
+    transport.start((datagram) => received[i % pairs]! += datagram.length);
   }
+  let isLoading = false;
+  let since = 0;
   say("ready");
-  const datagram = new Uint8Array(DATAGRAM_LENGTH).fill(7);
-  const start = performance.now();
-  while (performance.now() - start < LOAD_MS) {
-    for (let pair = 0; pair < PAIRS; pair++) {
-      const path = transports[pair]![0].pathTo(transports[pair + PAIRS]![1])!;
-      for (let i = 0; i < BURST && transports[pair]![0].send(datagram, path); i++);
+  (async () => {
+    for await (const _ of Deno.stdin.readable) {
+      isLoading = !isLoading;
+      if (isLoading) {
+        since = performance.now();
+        received.fill(0);
+      } else {
+        const seconds = (performance.now() - since) / 1_000;
+        say(JSON.stringify(received.map((bytes) => bytes * 8 / 1e6 / seconds)));
+      }
     }
-    await new Promise((resolve) => setImmediate(resolve));
+    Deno.exit(0);
+  })();
+  const datagram = new Uint8Array(DATAGRAM_LENGTH).fill(7);
+  for (;;) {
+    let isAnyTaken = false;
+    for (let pair = 0; isLoading && pair < pairs; pair++) {
+      const path = transports[pair]![0].pathTo(transports[pair + pairs]![1])!;
+      for (let i = 0; i < BURST && transports[pair]![0].send(datagram, path); i++) {
+        isAnyTaken = true;
+      }
+    }
+    // Asking again at once would take the processor from those who are to make room.
+    await new Promise((resolve) => isAnyTaken ? setImmediate(resolve) : setTimeout(resolve, 1));
   }
-  say(`${Math.round(received * 8 / (performance.now() - start) / 1_000)}`);
-  Deno.exit(0);
 }
 
 /** Joins one after the other; returns how long each took, in milliseconds, sorted. */
-async function measureJoins(place: Place, name: string): Promise<number[]> {
+async function measureJoins(place: Place, name: string, joins: number): Promise<number[]> {
   const times: number[] = [];
-  for (let i = 0; i < JOINS; i++) {
+  for (let i = 0; i < joins; i++) {
     const startedAt = performance.now();
     const agent = await join(place, `${name}${i}`);
     times.push(performance.now() - startedAt);
@@ -122,51 +144,95 @@ function spawn(...args: string[]) {
     stdin: "piped",
     stdout: "piped",
   }).spawn();
-  const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
-  return { child, line: async () => ((await reader.read()).value ?? "").trim() };
+  const lines = child.stdout.pipeThrough(new TextDecoderStream())
+    .pipeThrough(new TextLineStream()).getReader();
+  const writer = child.stdin.getWriter();
+  return {
+    pid: child.pid,
+    line: async () => (await lines.read()).value ?? "",
+    tell: () => writer.write(new Uint8Array(1)),
+    end: async () => {
+      await writer.close();
+      await child.status;
+    },
+  };
 }
 
 async function bench(): Promise<void> {
+  const flags = parseFlags({ pairs: 20, rounds: 5, joins: 8 });
   const folder = await Deno.makeTempDir();
   const server = spawn("serve", folder);
   try {
-    const place = JSON.parse(await server.line()) as Place;
-    await measureJoins(place, "warm");
-    const idle = await measureJoins(place, "idle");
-    const loading = spawn("load", JSON.stringify(place));
+    const text = await server.line();
+    const place = JSON.parse(text) as Place;
+    await measureJoins(place, "warm", 10);
+    const memory = [await residentMegabytes(server.pid)];
+    const loading = spawn("load", text, String(flags.pairs));
     await loading.line();
-    await new Promise((resolve) => setTimeout(resolve, 1_000));
-    const busy = await measureJoins(place, "busy");
-    const megabits = await loading.line();
-    await loading.child.stdin.close();
-    await loading.child.status;
-    const median = (times: number[]) => times[times.length >> 1]!;
-    figure("join, relay idle, median", median(idle), "ms");
-    figure("join, relay idle, slowest", idle.at(-1)!, "ms");
-    figure(`join, ${PAIRS} pairs saturate the relay, median`, median(busy), "ms");
-    figure(`join, ${PAIRS} pairs saturate the relay, slowest`, busy.at(-1)!, "ms");
-    figure("relayed meanwhile", Number(megabits), "Mbit/s");
-    const writer = server.child.stdin.getWriter();
-    await writer.write(new Uint8Array(1));
+    memory.push(await residentMegabytes(server.pid));
+    const [idle, busy, ratios, totals, fairness]: number[][] = [[], [], [], [], []];
+    for (let round = 0; round < flags.rounds; round++) {
+      const before = await measureJoins(place, `idle${round}-`, flags.joins);
+      await loading.tell();
+      await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+      const during = await measureJoins(place, `busy${round}-`, flags.joins);
+      await loading.tell();
+      const rates = JSON.parse(await loading.line()) as number[];
+      memory.push(await residentMegabytes(server.pid));
+      idle!.push(...before);
+      busy!.push(...during);
+      ratios!.push(median(during) / median(before));
+      totals!.push(rates.reduce((sum, rate) => sum + rate));
+      fairness!.push(jain(rates));
+    }
+    const load = `${flags.pairs} pairs saturate the relay`;
+    figure("join, relay idle, median", median(idle!), "ms");
+    figure("join, relay idle, slowest", Math.max(...idle!), "ms");
+    figure(`join, ${load}, median`, median(busy!), "ms");
+    figure(`join, ${load}, slowest`, Math.max(...busy!), "ms");
+    figure("the one as a multiple of the other, median of rounds", median(ratios!), "");
+    figure("relayed meanwhile, all pairs", median(totals!), "Mbit/s");
+    figure("fairness among the pairs (Jain; 1: all alike)", median(fairness!), "");
+    const [alone, connected, ...loaded] = memory;
+    figure("coordinator, VmRSS, nobody connected", alone!, "MB");
+    figure(`coordinator, VmRSS, ${2 * flags.pairs} members on the relay`, connected!, "MB");
+    figure("coordinator, VmRSS, under load, most", Math.max(...loaded), "MB");
+    await loading.end();
+    await server.tell();
     say(await server.line());
-    await writer.close();
-    await server.child.status;
+    await server.end();
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
 }
 
+/** Jain's index: 1 if all are alike, 1/n if one has everything. */
+function jain(rates: readonly number[]): number {
+  const sum = rates.reduce((a, b) => a + b);
+  return sum ** 2 / (rates.length * rates.reduce((a, b) => a + b ** 2, 0));
+}
+
+/** Cuts text into its lines. */
+class TextLineStream extends TransformStream<string, string> {
+  constructor() {
+    let rest = "";
+    super({
+      transform: (text, controller) => {
+        const lines = (rest + text).split("\n");
+        rest = lines.pop()!;
+        for (const line of lines) controller.enqueue(line);
+      },
+    });
+  }
+}
+
 function figure(what: string, value: number, unit: string): void {
-  say(`figure: ${what}: ${Number(value.toPrecision(3))} ${unit}`);
+  say(`figure: ${what}: ${Number(value.toPrecision(3))} ${unit}`.trimEnd());
 }
 
-function say(line: string): void {
-  Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
-}
-
-const [part, argument] = Deno.args;
+const [part, argument, pairs] = Deno.args;
 if (part === "serve") await serve(argument!);
-else if (part === "load") await load(JSON.parse(argument!));
+else if (part === "load") await load(JSON.parse(argument!), Number(pairs));
 else {
   await bench();
   Deno.exit(0);
