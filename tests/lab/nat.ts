@@ -68,6 +68,7 @@ export class NatLab implements AsyncDisposable {
   readonly #hostCount = { a: 0, b: 0 };
   readonly #wires = new Map<Side, { readonly process: Background; readonly control: string }>();
   #ports = 0;
+  #reboundPort = 30_001;
   #isClosed = false;
 
   private constructor(
@@ -146,6 +147,20 @@ export class NatLab implements AsyncDisposable {
   /** Makes a gateway forget all translations, as if it had been restarted. */
   async forget(side: Side): Promise<void> {
     await this.host(`gw${side}`).run(["conntrack", "-F"]);
+  }
+
+  /**
+   * Lets a gateway of mode `cone`, with one UDP socket behind it, map that socket to another port
+   * from here on. {@linkcode NatLab.nat} ends that. TCP connections stay.
+   */
+  async rebind(side: Side): Promise<void> {
+    await this.#rules(side, natRules("cone", `10.${NUMBER[side]}.0.2`, this.#reboundPort++));
+    await this.host(`gw${side}`).run(["conntrack", "-D", "-p", "udp"]);
+  }
+
+  /** Lets a gateway let UDP through, or drop it. TCP connections stay, other than by `firewall`. */
+  udp(side: Side, passes: boolean): Promise<void> {
+    return this.#rules(side, firewallRules(passes ? "open" : "noudp"));
   }
 
   /**

@@ -29,12 +29,18 @@ export type FirewallMode = "open" | "noudp" | "tcp443only" | "tcp443only-reject"
  *
  * @param mode How to translate.
  * @param inside The host that a port forwarding leads to.
+ * @param udpPort The port that everything by UDP comes from, outside: for one socket inside.
+ * @default its own
  */
-export function natRules(mode: NatMode, inside: string): string {
+export function natRules(mode: NatMode, inside: string, udpPort?: number): string {
   const rules: string[] = [];
   if (mode !== "none") {
     const flags = mode === "random" ? " random" : "";
-    rules.push(chain("post", "nat", "postrouting", "srcnat", `oifname "wan" masquerade${flags};`));
+    const udp = udpPort === undefined
+      ? ""
+      : `oifname "wan" meta l4proto udp masquerade to :${udpPort}; `;
+    const all = `${udp}oifname "wan" masquerade${flags};`;
+    rules.push(chain("post", "nat", "postrouting", "srcnat", all));
     // A home router drops what comes for itself unasked. Without this the kernel answers by ICMP
     // and, worse, keeps a conntrack entry for the peer's early packet, so that the inside host's own
     // packet cannot keep its port any more: a false "symmetric".
