@@ -65,7 +65,10 @@ export interface AgreementParts {
   readonly hello: PairHello;
   /** Looks whether this side can keep what is to be agreed. @throws {AgentError} If not. */
   check(peer: MetPeer): void | Promise<void>;
-  /** Shows the other one, and asks; `signal` aborts when the answer is of no use any more. */
+  /**
+   * Shows the other one, and asks; ends soon after `signal` aborts, when the answer is of no use
+   * any more.
+   */
   decide(peer: MetPeer, signal: AbortSignal): Promise<Decision>;
   /** Makes an invite; called by the inviting side alone. */
   makeInvite(peer: MetPeer): Promise<PairInvite>;
@@ -149,9 +152,10 @@ async function bothConfirm(line: PairLine, parts: AgreementParts, peer: MetPeer)
   const isOver = new AbortController();
   const theirs = expect(line, "verdict", peer);
   theirs.catch(() => isOver.abort());
+  const deciding = parts.decide(peer, isOver.signal);
   try {
     const decision = await Promise.race([
-      parts.decide(peer, isOver.signal),
+      deciding,
       // Their yes changes nothing here; their no, and a line that breaks, end the waiting.
       theirs.then(() => new Promise<never>(() => {})),
       line.failed,
@@ -164,6 +168,7 @@ async function bothConfirm(line: PairLine, parts: AgreementParts, peer: MetPeer)
     await theirs;
   } finally {
     isOver.abort();
+    await deciding.catch(() => {});
   }
 }
 

@@ -40,6 +40,8 @@ export interface PairLineOptions {
   /** Names the native partition; `undefined`: the usual one. */
   readonly partition: string | undefined;
   readonly staticKey: KeyPair;
+  /** How long to dial without an answer, in ms. @default the protocol's 90 s */
+  readonly giveUpAfterMs?: number | undefined;
   readonly clock: Clock;
   /** Ends everything. */
   readonly signal: AbortSignal;
@@ -88,6 +90,7 @@ export class PairLine {
         partition,
         staticKey,
         dial: role.kind === "dial" ? this.#socket.path(role.endpoint) : undefined,
+        giveUpAfterMs: options.giveUpAfterMs,
         random: randomBytes,
         unixNow: () => clock.unixNow(),
       }, clock.now());

@@ -11,6 +11,8 @@ import { AgentError } from "./errors.ts";
 
 /** Socket in the state folder, while a pairing waits. */
 const PAIR_SOCKET = "pair.sock";
+/** The answer goes out before what follows from it closes the socket. */
+const ANSWER_FIRST_MS = 100;
 
 /** What a pairing says to what was scanned. */
 export interface ScanAnswer {
@@ -26,7 +28,7 @@ export interface ScanAnswer {
  *
  * @param state State folder of the pairing.
  * @param peer What the other machine calls itself, and both.
- * @param scanned Called with each verdict on a text that can be read.
+ * @param scanned Called with each verdict on a text that can be read, when it was answered.
  */
 export function servePairSocket(
   state: string,
@@ -37,7 +39,7 @@ export function servePairSocket(
     "scan": ({ text }): ScanAnswer => {
       const result = judgePairText(String(text), peer);
       if (result === "unreadable") throw unreadable();
-      scanned(result);
+      setTimeout(() => scanned(result), ANSWER_FIRST_MS);
       return { name: peer.name, nodeId: peer.peerNodeId, result };
     },
   });

@@ -15,8 +15,8 @@ import { parseHostAndPort, parseRange, parseServer } from "../config/values.ts";
 import type { PairView } from "../token/pair_text.ts";
 import { askCoordinator } from "./ask.ts";
 import { CommandError, EXIT } from "./exit.ts";
-import { watchForStop } from "./foreground.ts";
-import { type CommonOptions, withCommonOptions } from "./options.ts";
+import { aborted, watchForStop } from "./foreground.ts";
+import { type CommonOptions, parseSeconds, withCommonOptions } from "./options.ts";
 import { print, printError, printJson } from "./output.ts";
 import { fingerprintOf, MEANING, readAnswers, showMachine } from "./pair_screen.ts";
 
@@ -38,6 +38,7 @@ interface PairFlags extends CommonOptions {
   readonly name?: string;
   readonly config?: string;
   readonly range?: string;
+  readonly timeout?: number;
   readonly interop?: boolean;
   readonly prologue?: string;
 }
@@ -59,6 +60,7 @@ export function definePair(command: Command): void {
       "where to write the file for tunnelmesh up (default: STATE/NAME.yaml)",
     )
     .option("--range <prefix>", "IPv4 network of the two (default: a free one)", checkRange)
+    .option("--timeout <s>", "seconds to dial without an answer (default: 90)", parseSeconds)
     .option("--interop", "speak with other programs: no MACs, empty prologue, local networks only")
     .option("--prologue <text>", "another partition: only machines with the same one meet")
     .addHelpText(
@@ -142,6 +144,7 @@ async function openLine(
     profile: flags.interop ? "pair-interop" : "pair",
     partition: flags.prologue,
     staticKey: node.staticKey,
+    giveUpAfterMs: flags.timeout === undefined ? undefined : flags.timeout * 1000,
     clock: SYSTEM_CLOCK,
     signal,
   });
@@ -228,7 +231,8 @@ async function decide(
   const take = (result: "match" | "other") =>
     decision.resolve(result === "match" ? { isConfirmed: true } : NOT_THE_SCANNED);
   const socket = servePairSocket(state, view, take);
-  const isOver = AbortSignal.any([signal, abortedBy(decision.promise)]);
+  aborted(signal).then(() => decision.resolve({ isConfirmed: false }));
+  const isOver = abortedBy(decision.promise);
   const ask = async () => {
     question(peer);
     for await (const answer of readAnswers(isOver)) {

@@ -7,7 +7,7 @@
  *     │ ▲  │                                        │
  *     │ └──┘ unanswered: afresh after 1, 2, 4, 5 … s│ unheard for 5 s: asking afresh
  *     ▼                                             │
- *   failed ◄── nobody for 90 s; wrong partition ────┘
+ *   failed ◄── nobody in time; wrong partition ────┘
  * ```
  *
  * What must hold: there is one profile and one partition, those it was told; a response that does
@@ -22,7 +22,6 @@ import { readU32Le } from "../base/integers.ts";
 import type { HandshakeState } from "../noise/handshake_state.ts";
 import { type Cookie, isData, type Response } from "../wire/datagram.ts";
 import type { DropReason } from "./actions.ts";
-import { DEFAULT_LIMITS } from "./limits.ts";
 import { PairChannel } from "./pair_channel.ts";
 import { MISMATCH_MS, PAIR_REPEATS_MS, THIRD_UNHEARD_MS } from "./pair_limits.ts";
 import {
@@ -83,6 +82,12 @@ export interface PairSideOptions {
   readonly random: (length: number) => Uint8Array;
 }
 
+/** What the dialling side works with. */
+export interface PairInitiatorOptions extends PairSideOptions {
+  /** How long it goes on without an answer, in ms. */
+  readonly giveUpAfterMs: number;
+}
+
 /** A handshake whose response is awaited. */
 interface Asking {
   readonly kind: "asking";
@@ -109,7 +114,7 @@ const NOTHING: PairStep = { send: [] };
 
 /** The dialling side. */
 export class PairInitiator {
-  readonly #options: PairSideOptions;
+  readonly #options: PairInitiatorOptions;
   /** To the responder, wherever it leaves from. */
   readonly #dial: Path;
   readonly #startedAt: number;
@@ -119,7 +124,7 @@ export class PairInitiator {
   #mismatchAt = Infinity;
 
   /** @param path To the responder; nothing that comes from elsewhere is looked at. */
-  constructor(options: PairSideOptions, path: Path, now: number) {
+  constructor(options: PairInitiatorOptions, path: Path, now: number) {
     this.#options = options;
     this.#dial = path;
     this.#startedAt = now;
@@ -229,7 +234,7 @@ export class PairInitiator {
   }
 
   get #giveUpAt(): number {
-    return this.#startedAt + DEFAULT_LIMITS.giveUpAfterMs;
+    return this.#startedAt + this.#options.giveUpAfterMs;
   }
 
   #ask(now: number): PairStep {

@@ -53,6 +53,8 @@ export interface PairingOptions {
   readonly random: (length: number) => Uint8Array;
   /** Milliseconds since 1970. */
   readonly unixNow: () => number;
+  /** How long to dial without an answer, in ms. @default {DEFAULT_LIMITS.giveUpAfterMs} */
+  readonly giveUpAfterMs?: number | undefined;
   /** @default {NATIVE_BACKEND} */
   readonly crypto?: CryptoBackend | undefined;
 }
@@ -86,7 +88,10 @@ export class Pairing {
     const context = { profile, partition, staticKey, mac1Key: pairMac1Key(crypto), crypto };
     this.#profile = profile;
     if (dial === undefined) this.#responder = new PairResponder({ context, random, unixNow });
-    else this.#initiator = new PairInitiator({ context, random }, dial, now);
+    else {
+      const { giveUpAfterMs = DEFAULT_LIMITS.giveUpAfterMs } = options;
+      this.#initiator = new PairInitiator({ context, random, giveUpAfterMs }, dial, now);
+    }
   }
 
   /** The other side, once both keys are proven. */

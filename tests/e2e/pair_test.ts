@@ -1,0 +1,322 @@
+/**
+ * Pairing: two machines meet for the first time, without a coordinator.
+ *
+ * ```
+ *   left   right   mallory      one bridge
+ * ```
+ *
+ * @module
+ */
+
+import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
+import jsQr from "jsqr";
+import { PNG } from "pngjs";
+import { Buffer } from "node:buffer";
+import { type Host, Lab, pings } from "../lab/namespaces.ts";
+import { eventually } from "../lab/processes.ts";
+import { figure, IS_SOAK, Mesh, Node, tunnelmesh } from "./mesh.ts";
+import { PAIR_PORT, PairEnd } from "./pairs.ts";
+
+Deno.test("pair: both confirm what both screens show, then up pings", async () => {
+  await using lab = await Lab.create();
+  const { left, right } = await describe(lab);
+  await left.listen("--qr", `${lab.folder}/left.png`);
+  const startedAt = performance.now();
+  await right.start(at(left), "--qr", `${lab.folder}/right.png`);
+  const [onLeft, onRight] = await Promise.all([left.met(), right.met()]);
+  figure("start of pair to the question", performance.now() - startedAt, "ms");
+
+  // Each screen shows the other one: as every other command shows that one itself.
+  strictEqual(onLeft.name, "right");
+  strictEqual(onRight.name, "left");
+  strictEqual(await decodeQr(`${lab.folder}/left.png`), onLeft.qr);
+  strictEqual(await decodeQr(`${lab.folder}/right.png`), onRight.qr);
+  ok(onLeft.qr.includes(onLeft.nodeId) && onRight.qr.includes(onRight.nodeId));
+  deepStrictEqual(await left.files(), KEYS, "nothing is kept before both have said yes");
+
+  await left.type("y");
+  await right.type("yes");
+  const [leftEnd, rightEnd] = await Promise.all([left.paired(), right.paired()]);
+  ok(leftEnd.isMutual && rightEnd.isMutual);
+  deepStrictEqual(await left.pins(), [`right verified ${onLeft.nodeId}`]);
+  deepStrictEqual(await right.pins(), [`left verified ${onRight.nodeId}`]);
+  for (const end of [left, right]) {
+    const own = JSON.parse(
+      (await tunnelmesh(end.host, [
+        ...["init", "--json", "--state", end.state],
+      ])).stdout,
+    ) as { nodeId: string };
+    strictEqual(own.nodeId, end === left ? onRight.nodeId : onLeft.nodeId);
+    const { mode } = await Deno.stat(end === left ? leftEnd.file! : rightEnd.file!);
+    strictEqual(mode! & 0o777, 0o600);
+  }
+
+  const nodes = [left, right].map((end) => {
+    const file = end === left ? leftEnd.file! : rightEnd.file!;
+    return { end, node: new Node(end.host, end.state, ["up", "--config", file]), file };
+  });
+  for (const { node } of nodes) {
+    node.launch();
+    await node.process!.shows(/^Up as /m);
+  }
+  for (const { end, file } of nodes) {
+    const text = await Deno.readTextFile(file);
+    const [, ipv4, ipv6] = /allowedIps: \[([\d.]+)\/32, ([\w:]+)\/128\]/.exec(text)!;
+    await pings(end.host, ipv4!);
+    await pings(end.host, ipv6!);
+  }
+});
+
+Deno.test("pair: one scans the other screen, the other one answers", async () => {
+  await using lab = await Lab.create();
+  const { left, right } = await describe(lab);
+  const png = `${lab.folder}/left.png`;
+  await left.listen("--qr", png);
+  await right.start(at(left));
+  await Promise.all([left.met(), right.met()]);
+  const scanned = await right.scan(await decodeQr(png));
+  strictEqual(scanned.code, 0, scanned.stderr);
+  match(scanned.stdout, /^It is left: confirmed here/);
+  strictEqual(left.process.code, undefined, "left has been asked, and has not answered");
+  await left.type("y");
+  await Promise.all([left.paired(), right.paired()]);
+  const late = await right.scan(await decodeQr(png));
+  strictEqual(late.code, 3);
+  match(late.stderr, /^tunnelmesh: Cannot check what was scanned: no pairing waits for it here;/);
+});
+
+Deno.test("pair: what was scanned is typed at the question; a fingerprint is known beforehand", async () => {
+  await using lab = await Lab.create();
+  const { left, right } = await describe(lab);
+  const { stdout } = await tunnelmesh(left.host, ["init", "--json", "--state", left.state]);
+  const known = JSON.parse(stdout) as { fingerprint: { words: string } };
+  await left.listen();
+  await right.start(at(left), "--expect", known.fingerprint.words, "--yes");
+  const onLeft = await left.met();
+  await right.process.shows(/"event":"met"/);
+  const { qr } = JSON.parse(/^.*"event":"met".*$/m.exec(right.process.stdout)![0]) as {
+    qr: string;
+  };
+  await left.type("tunnelmesh:0123");
+  await left.process.shows(/That is no whole fingerprint/);
+  await left.type(qr);
+  await Promise.all([left.paired(), right.paired()]);
+  deepStrictEqual(await left.pins(), [`right verified ${onLeft.nodeId}`]);
+});
+
+Deno.test("pair: a no at either end keeps nothing at both", async () => {
+  // A stop at the dialling end is told in the same way; see below.
+  for (const refuser of IS_SOAK ? ["left", "right"] as const : ["left"] as const) {
+    await using lab = await Lab.create();
+    const ends = await describe(lab);
+    const { left, right } = ends;
+    await left.listen("--qr", `${lab.folder}/left.png`);
+    await right.start(at(left));
+    await Promise.all([left.met(), right.met()]);
+    const other = refuser === "left" ? right : left;
+    await other.type("y");
+    await ends[refuser].type("n");
+    strictEqual(await ends[refuser].process.ended, 4);
+    strictEqual(await other.process.ended, 4);
+    match(ends[refuser].process.stderr, /tunnelmesh: .* it was not confirmed; nothing was kept\n$/);
+    match(other.process.stderr, /tunnelmesh: .* the other side refused or stopped; .*\n$/);
+    await nothingIsLeft(lab, left, right);
+  }
+});
+
+Deno.test("pair: somebody in between is found out by a scan, and nothing is kept", async () => {
+  await using lab = await Lab.create();
+  const { left, right, mallory } = await describe(lab);
+  const second = new PairEnd(mallory.host, `${lab.folder}/second`);
+  await Deno.mkdir(`${lab.folder}/second`);
+  await left.listen();
+  // Right believes that it dials left; both handshakes are of mallory.
+  await mallory.listen();
+  await right.start(at(mallory));
+  await second.start(at(left));
+  const [onLeft, onRight] = await Promise.all([left.met(), right.met()]);
+  await Promise.all([mallory.met(), second.met()]);
+  await mallory.type("y");
+  await second.type("y");
+  const scanned = await right.scan(onLeft.qr);
+  strictEqual(scanned.code, 4);
+  match(scanned.stderr, /^tunnelmesh: Cannot confirm .* somebody may be in between; .*\n$/);
+  strictEqual(await right.process.ended, 4);
+  await left.type(onRight.qr);
+  strictEqual(await left.process.ended, 4);
+  match(left.process.stderr, /what was scanned is of another machine, somebody may be in between/);
+  for (const end of [mallory, second]) strictEqual(await end.process.ended, 4);
+  await nothingIsLeft(lab, left, right, mallory, second);
+});
+
+Deno.test("pair: other partitions and profiles do not meet", async () => {
+  await using lab = await Lab.create();
+  const { left, right } = await describe(lab);
+  await left.listen("--prologue", "hoppr-mesh/1");
+  await right.start(at(left));
+  strictEqual(await right.process.ended, 4);
+  match(right.process.stderr, /^tunnelmesh: Cannot pair with .* same --prologue, .*\n$/);
+  await right.start(at(left), "--timeout", "3", "--interop");
+  strictEqual(await right.process.ended, 2);
+  match(right.process.stderr, /--interop is for loopback and local networks/);
+  for (const [host, address] of [[left.host, "10.99.0.1"], [right.host, "10.99.0.2"]] as const) {
+    await host.must(["ip", "address", "add", `${address}/24`, "dev", "eth0"]);
+  }
+  await right.start(`10.99.0.1:${PAIR_PORT}`, "--timeout", "2", "--interop");
+  strictEqual(await right.process.ended, 1);
+  match(right.process.stderr, /^tunnelmesh: Cannot pair with .*: no answer; .* --interop .*\n$/);
+  await right.start(at(left), "--prologue", "hoppr-mesh/1");
+  strictEqual((await left.met()).name, "right", "those who say the same meet");
+  await right.type("n");
+  await Promise.all([left.process.ended, right.process.ended]);
+  await left.listen("--interop");
+  await right.start(`10.99.0.1:${PAIR_PORT}`, "--interop");
+  await Promise.all([left.met(), right.met()]);
+  await Promise.all([left.type("y"), right.type("y")]);
+  await Promise.all([left.paired(), right.paired()]);
+});
+
+Deno.test("pair: Ctrl-C leaves nothing, at whatever time, and tells the other one", async () => {
+  await using lab = await Lab.create();
+  const { left, right } = await describe(lab);
+  await left.listen();
+  left.process.signal("SIGINT");
+  strictEqual(await left.process.ended, 1);
+  match(left.process.stderr, /^tunnelmesh: Cannot pair: stopped\n$/);
+  strictEqual(await left.files(), undefined);
+  await left.listen("--qr", `${lab.folder}/left.png`);
+  await right.start(at(left));
+  await Promise.all([left.met(), right.met()]);
+  await left.type("y");
+  right.process.signal("SIGINT");
+  strictEqual(await right.process.ended, 1);
+  strictEqual(await left.process.ended, 4);
+  await nothingIsLeft(lab, left, right);
+});
+
+Deno.test("pair: what cannot be is told in one line", async () => {
+  await using lab = await Lab.create();
+  const { left, right } = await describe(lab);
+  await left.listen();
+  const ask = (host: Host, ...args: string[]) =>
+    tunnelmesh(host, ["pair", "--state", right.state, "--name", "right", ...args]);
+  const there = `${lab.folder}/there.png`;
+  await Deno.writeTextFile(there, "");
+  /** Flags, exit code, what it says. */
+  const rows: [host: Host, flags: string[], code: number, says: RegExp][] = [
+    [left.host, ["--listen"], 1, /UDP port 51820: another process has it; choose another by/],
+    [left.host, ["--listen", "--state", left.state], 1, /another tunnelmesh process runs on it/],
+    [right.host, [], 2, /say --listen on one machine/],
+    [right.host, [at(left), "--listen"], 2, /say --listen on one machine/],
+    [right.host, [at(left), "--yes"], 2, /give --expect FINGERPRINT/],
+    [right.host, [at(left), "--interop", "--prologue", "x"], 2, /--interop has no prologue/],
+    [right.host, [at(left), "--prologue", "a b"], 2, /printable ASCII/],
+    [right.host, [at(left), "--range", "10.1.2.0/24"], 2, /the listening side chooses it/],
+    [right.host, [at(left), "--invite"], 3, /only there invites are made/],
+    [right.host, [at(left), "--qr", there], 2, /it is there already/],
+    [right.host, ["--listen", "left:0"], 2, /port 0/],
+    [right.host, ["--listen", "left:1"], 2, /no address/],
+    [right.host, ["nowhere.invalid:1"], 1, /no address/],
+    [right.host, ["--scan", "tunnelmesh:00"], 3, /no pairing waits/],
+    [left.host, [`127.0.0.1:${PAIR_PORT}`, "--state", left.state], 1, /another tunnelmesh process/],
+  ];
+  for (const [host, flags, code, says] of rows) {
+    const { code: ended, stderr, stdout } = await ask(host, ...flags);
+    match(stderr, /^tunnelmesh: Cannot .*\n$/, flags.join(" "));
+    match(stderr, says, flags.join(" "));
+    strictEqual(ended, code, `${flags.join(" ")}: ${stderr}${stdout}`);
+    strictEqual(await right.files(), undefined, flags.join(" "));
+  }
+  strictEqual(left.process.code, undefined, "left waits on");
+});
+
+Deno.test("pair: a file or a pin in the way is told before anybody is asked", async () => {
+  await using lab = await Lab.create();
+  const { left, right } = await describe(lab);
+  const meet = async () => {
+    await left.listen();
+    await right.start(at(left));
+  };
+  await meet();
+  await Promise.all([left.met(), right.met()]);
+  await Promise.all([left.type("y"), right.type("y")]);
+  await Promise.all([left.paired(), right.paired()]);
+  await meet();
+  strictEqual(await left.process.ended, 2);
+  match(left.process.stderr, /right\.yaml" is there already; remove it, or .* --config/);
+  ok(await right.process.ended > 0);
+  // Another machine under a pinned name.
+  await Deno.remove(right.state, { recursive: true });
+  await Deno.remove(`${left.state}/right.yaml`);
+  await meet();
+  strictEqual(await left.process.ended, 4);
+  match(left.process.stderr, /that name is pinned to another key, .* peer forget right first/);
+  strictEqual((await left.pins()).length, 1);
+  await right.process.ended;
+  strictEqual(await right.files(), undefined);
+});
+
+Deno.test("pair: a coordinator's machine invites the other one, which joins; both are pinned", async () => {
+  await using mesh = await Mesh.create();
+  const { lab, coordinator } = mesh;
+  const host = await lab.addHost("laptop");
+  const hub = new PairEnd(coordinator.host, lab.folder);
+  const laptop = new PairEnd(host, lab.folder);
+  strictEqual(hub.state, coordinator.state);
+  await hub.listen("--invite");
+  await laptop.start(`${coordinator.host.ipv4}:${PAIR_PORT}`);
+  const [onHub, onLaptop] = await Promise.all([hub.met(), laptop.met()]);
+  deepStrictEqual([onHub.outcome, onLaptop.outcome], ["we-invite", "they-invite"]);
+  await Promise.all([hub.type("y"), laptop.type("y")]);
+  const [, paired] = await Promise.all([hub.paired(), laptop.paired()]);
+  ok(!laptop.process.stdout.includes("tm1_") && !hub.process.stdout.includes("tm1_"), "no token");
+  const args = paired.command!.replace(/^sudo tunnelmesh /, "").split(" ");
+  const agent = new Node(host, laptop.state, args.slice(0, args.indexOf("--state")), {});
+  await agent.start("--name", "laptop");
+  await eventually("laptop sees hub online", async () => (await agent.peer("hub")).online);
+  const hubsPins = JSON.parse(await Deno.readTextFile(`${hub.state}/member/pins.json`)) as {
+    pins: { name: string; nodeId: string; state: string }[];
+  };
+  const pin = hubsPins.pins.find(({ name }) => name === "laptop");
+  deepStrictEqual([pin?.nodeId, pin?.state], [onHub.nodeId, "verified"]);
+  ok((await laptop.pins()).includes(`hub verified ${onLaptop.nodeId}`));
+  const { nodeId } = await agent.glance();
+  strictEqual(nodeId, onHub.nodeId);
+  const [address] = Object.values((await agent.peer("hub")).addresses);
+  await pings(host, address!);
+});
+
+/** What is used of the package, which comes without types. */
+interface PngReader {
+  readonly sync: {
+    read(file: Uint8Array): { data: Uint8Array; width: number; height: number };
+  };
+}
+
+/** Files of a state folder that has an identity and nothing else. */
+const KEYS = ["lock", "pair.sock", "ssh_key", "ssh_key.pub", "static.key", "static.salt"];
+
+async function describe(lab: Lab): Promise<Record<"left" | "right" | "mallory", PairEnd>> {
+  const end = async (name: string) => new PairEnd(await lab.addHost(name), lab.folder);
+  return { left: await end("left"), right: await end("right"), mallory: await end("mallory") };
+}
+
+function at(end: PairEnd): string {
+  return `${end.host.ipv4}:${PAIR_PORT}`;
+}
+
+async function nothingIsLeft(lab: Lab, ...ends: PairEnd[]): Promise<void> {
+  for (const end of ends) strictEqual(await end.files(), undefined, end.host.name);
+  for await (const { name } of Deno.readDir(lab.folder)) {
+    ok(name.endsWith(".keyboard") || name === "second", `${name} is left`);
+  }
+}
+
+/** Reads a QR code as a camera program does. */
+async function decodeQr(file: string): Promise<string> {
+  const png = PNG as PngReader;
+  const { data, width, height } = png.sync.read(Buffer.from(await Deno.readFile(file)));
+  const found = jsQr.default(Uint8ClampedArray.from(data), width, height);
+  if (found === null) throw new Error(`No QR code in ${file}`);
+  return found.data;
+}
