@@ -39,6 +39,7 @@ import { StaticInterface } from "./static_interface.ts";
 import { devicePeersOf, nodeIdOf, StaticPolicy } from "./static_policy.ts";
 import { nodeMetrics } from "./metrics.ts";
 import { type StaticStatus, staticStatusOf } from "./static_status.ts";
+import { fileTrustMethods } from "./trust_methods.ts";
 
 const log = logOf("agent");
 
@@ -207,6 +208,7 @@ export class StaticNode {
       peers: () => this.status().peers,
       ping: ({ peer, timeoutMs }) => this.ping(String(peer), pingTimeoutOf(timeoutMs)),
       reload: () => this.reload().then(() => ({ notes: this.#policy.notes })),
+      ...fileTrustMethods(() => this.status()),
     });
     const { file } = this.#policy.config;
     this.#watch = watchFile(file, () => this.reload());

@@ -12,6 +12,7 @@ import { AgentError } from "./errors.ts";
 import type { PeerBook } from "./peer_book.ts";
 import { type PeerTrust, refusalText } from "./peer_trust.ts";
 import type { NamedKey, Pin, PinState } from "./pins.ts";
+import type { StaticStatus } from "./static_status.ts";
 
 /** Whom the methods ask and tell. */
 export interface TrustMethodParts {
@@ -23,7 +24,7 @@ export interface TrustMethodParts {
 
 /** Who a node is, for a person to compare. */
 export interface PeerIdentity extends NamedKey {
-  /** Absent for this node itself. */
+  /** Absent for this node itself, and where there are no pins. */
   readonly trust?: PinState;
   /** Why there is no session with it. */
   readonly refused?: string;
@@ -54,6 +55,35 @@ export function trustMethods(parts: TrustMethodParts): Readonly<Record<string, C
     "peer-verify": ({ name, nodeId }) => verify(parts, String(name), String(nodeId)),
     "peer-pin": ({ name }) => pinOf(parts, String(name)),
     "peer-forget": ({ name, nodeId }) => forget(parts, String(name), String(nodeId)),
+  };
+}
+
+/**
+ * The same names where a file says who is a peer: keys are shown, and everything else is the file's.
+ *
+ * @param status Of the node.
+ */
+export function fileTrustMethods(
+  status: () => Pick<StaticStatus, "name" | "nodeId" | "peers" | "config">,
+): Readonly<Record<string, ControlMethod>> {
+  const refuse = () => {
+    const why = `"${status().config.path}" says who is a peer here; change it there`;
+    throw new AgentError("failed", `Cannot verify or forget peers: ${why}`);
+  };
+  return {
+    "peer-identity": ({ peer }): PeerIdentity => {
+      const own = status();
+      if (peer === undefined) return { name: own.name, nodeId: own.nodeId };
+      const wanted = String(peer).toLowerCase();
+      const found = own.peers.find(({ name, nodeId, addresses }) =>
+        [name.toLowerCase(), nodeId, addresses.ipv4, addresses.ipv6].includes(wanted)
+      );
+      if (found !== undefined) return { name: found.name, nodeId: found.nodeId };
+      throw new AgentError("failed", `Cannot find peer "${peer}": "${own.config.path}" has none`);
+    },
+    "peer-verify": refuse,
+    "peer-pin": refuse,
+    "peer-forget": refuse,
   };
 }
 
