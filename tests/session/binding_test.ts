@@ -239,3 +239,34 @@ Deno.test("Sessions.renew() over one path tries that path alone, and gives it up
   world.run(50);
   ok(b.delivered.includes(3));
 });
+
+Deno.test("A stolen SSH key carries a thief's datagrams, and makes no session in the owner's name", () => {
+  const world = new World();
+  const [a, b] = world.pair();
+  const thief = world.node("thief");
+  for (const other of [a, b]) {
+    thief.knows(other);
+    other.knows(thief);
+  }
+  world.wire = () => [];
+  // For b this is a's connection: it was made with a's key.
+  const stolen = { kind: "ssh", key: "ssh 1", remote: "ssh a" } as const;
+  thief.send(b, 1);
+  const [own] = world.logged(INITIATION);
+  const now = world.clock.now();
+  const actions = b.sessions.receive(own!.datagram, stolen, now);
+  deepStrictEqual(
+    actions.map((action) =>
+      "peer" in action ? action.peer : "keypair" in action ? action.keypair.peer : action.kind
+    ),
+    [thief.nodeId, thief.nodeId],
+    "whoever handshakes is who their static key says",
+  );
+  strictEqual(b.peer(a).keypairs.length, 0);
+  // What b says to the owner by that connection, the thief can neither answer nor pass off as read.
+  b.send(a, 2);
+  const toOwner = world.logged(INITIATION).find(({ from }) => from === "b")!;
+  const answer = thief.sessions.receive(toOwner.datagram, stolen, now);
+  deepStrictEqual(answer, [{ kind: "drop", reason: "bad-mac1" }]);
+  strictEqual(b.peer(a).current, undefined);
+});
