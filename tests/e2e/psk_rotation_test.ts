@@ -96,7 +96,7 @@ Deno.test("the mesh PSK is replaced under load without a packet lost, for who is
     lost += sent[i]! - arrived[i]!;
     figure(`${name}'s datagrams lost over two rotations`, sent[i]! - arrived[i]!, `of ${sent[i]}`);
     figure(`${name}'s rekeys`, after[i]!.handshakes - before[i]!.handshakes, `in ${seconds} s`);
-    ok(sent[i]! > seconds * RATE * 0.8, `${sent[i]} sent`);
+    ok(sent[i]! > seconds * RATE * 0.6, `${sent[i]} sent`);
   }
   figure("of these by full queues of the kernel", overflowed, "packets");
   ok(lost <= overflowed, `${lost} lost, ${overflowed} of them by a machine that is too slow`);
@@ -108,7 +108,7 @@ async function isInForce(hub: Node, epoch: number): Promise<void> {
   await eventually(`epoch ${epoch} is in force`, async () => {
     const status = await hub.askJson<PskStatus>("psk", "status");
     return status.current === epoch && status.previous === epoch - 1;
-  });
+  }, 60_000);
 }
 
 /** Waits until nodes have made another session with b, twice: the first may have been under way. */
@@ -118,6 +118,7 @@ async function rekeyed(nodes: readonly Node[]): Promise<void> {
     await eventually(
       `${node.host.name} has rekeyed`,
       async () => (await node.peer("b")).handshakes >= handshakes + 2,
+      60_000,
     );
   }
 }
