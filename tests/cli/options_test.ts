@@ -6,8 +6,9 @@
 
 import { strictEqual, throws } from "node:assert/strict";
 import { errorLine, EXIT, exitCodeOf } from "../../lib/cli/exit.ts";
-import { integerFrom, parseLogLevel, parseSeconds } from "../../lib/cli/options.ts";
+import { integerFrom, parseDuration, parseLogLevel, parseSeconds } from "../../lib/cli/options.ts";
 import { formatAge, formatBytes, formatTable } from "../../lib/cli/output.ts";
+import { formatTokens } from "../../lib/cli/token.ts";
 import { readToken } from "../../lib/cli/token_source.ts";
 import { ConfigError } from "../../lib/config/errors.ts";
 
@@ -27,6 +28,21 @@ Deno.test("parseSeconds() takes numbers of seconds only", () => {
   for (const text of ["", "0", "-1", "1s", "1e2", "."]) throws(() => parseSeconds(text), text);
 });
 
+Deno.test("parseDuration() takes a number and a unit, from a second to a year", () => {
+  const rows: [text: string, ms: number][] = [
+    ["1s", 1_000],
+    ["90s", 90_000],
+    ["15m", 900_000],
+    ["1h", 3_600_000],
+    ["7d", 604_800_000],
+    ["366d", 31_622_400_000],
+  ];
+  for (const [text, ms] of rows) strictEqual(parseDuration(text), ms, text);
+  for (const text of ["", "0s", "1", "h", "-1h", "1.5h", "1 h", "1w", "367d", "999999999s", "1H"]) {
+    throws(() => parseDuration(text), /such as 90s, 15m, 1h or 7d/, text);
+  }
+});
+
 Deno.test("parseLogLevel() names the levels there are", () => {
   strictEqual(parseLogLevel("debug"), "debug");
   throws(() => parseLogLevel("loud"), /debug, info, warning, error/);
@@ -38,6 +54,21 @@ Deno.test("formatTable() aligns columns and leaves no blanks at the end of a lin
     "NAME      RX  S\na       10 B\nlonger   1 B  x",
   );
   strictEqual(formatTable([]), "");
+});
+
+Deno.test("formatTokens() says what became of each, and nothing that admits", () => {
+  const createdAt = "2026-01-01T00:00:00.000Z";
+  const expiresAt = "2026-01-01T01:00:00.000Z";
+  const usedBy = { nodeId: "ab".repeat(32), name: "laptop" };
+  strictEqual(
+    formatTokens([
+      { id: 9, kind: "mesh", state: "active", createdAt },
+      { id: 10, kind: "invite", state: "spent", name: "desk", createdAt, expiresAt, usedBy },
+    ], Date.parse(createdAt) + 60_000),
+    "ID  KIND    STATE   NAME  MADE      EXPIRES                   USED BY\n" +
+      " 9  mesh    active  -     60 s ago  -                         -\n" +
+      `10  invite  spent   desk  60 s ago  ${expiresAt}  laptop`,
+  );
 });
 
 Deno.test("formatBytes() and formatAge() read well", () => {
