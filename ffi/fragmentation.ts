@@ -5,14 +5,15 @@
  * single datagram may all the same: the socket is switched for that one call. A handshake that
  * another thread sends meanwhile fits anyway.
  *
+ * Over IPv4 whoever meets the narrow link makes the fragments. Over IPv6 this machine does, and so
+ * only where it has heard of that link: there is no way to tell the kernel of one (IPV6_MTU counts
+ * for what is fragmented for other reasons).
+ *
  * @module
  */
 
 import { PMTUDISC_DO, PMTUDISC_DONT, SOCKET_OPTION } from "./layout.ts";
 import { libc } from "./libc.ts";
-
-/** Least MTU of IPv6: in such pieces, for nobody on the way makes smaller ones (RFC 8200 §5). */
-const IPV6_PIECE = 1280;
 
 /**
  * Switches fragments on or off.
@@ -24,7 +25,6 @@ export function allowFragments(fd: number, family: 4 | 6, isAllowed: boolean): v
   if (family === 4) return set(fd, SOCKET_OPTION.IP_MTU_DISCOVER, discover);
   set(fd, SOCKET_OPTION.IPV6_MTU_DISCOVER, discover);
   set(fd, SOCKET_OPTION.IPV6_DONTFRAG, isAllowed ? 0 : 1);
-  set(fd, SOCKET_OPTION.IPV6_MTU, isAllowed ? IPV6_PIECE : 0);
 }
 
 function set(fd: number, option: readonly [number, number], value: number): void {

@@ -160,7 +160,7 @@ export class PathMtu {
     return Math.min(this.#host.mtu, largest - DATA_OVERHEAD);
   }
 
-  #checkLater(afterMs = CHECK_EVERY_MS): void {
+  #checkLater(afterMs = Math.min(CHECK_EVERY_MS, this.#host.raiseAfterMs())): void {
     if (this.#path === undefined || this.#isCheckDue) return;
     this.#isCheckDue = true;
     this.#cancelCheck = this.#host.clock.schedule(this.#now + afterMs, () => {

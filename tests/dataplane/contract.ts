@@ -7,6 +7,7 @@
 
 import { ARRIVALS } from "./contract_in.ts";
 import { KEYPAIRS } from "./contract_keypairs.ts";
+import { MTUS } from "./contract_mtu.ts";
 import { DEPARTURES } from "./contract_out.ts";
 import {
   OTHER_ID,
@@ -30,7 +31,7 @@ export function testDataPlane(
   setUp: PlaneBenchFactory,
   options: { ignore?: boolean } = {},
 ): void {
-  for (const [title, run] of [...DEPARTURES, ...ARRIVALS, ...KEYPAIRS]) {
+  for (const [title, run] of [...DEPARTURES, ...ARRIVALS, ...KEYPAIRS, ...MTUS]) {
     Deno.test({ ...options, name: `${name} ${title}` }, async () => {
       const scene = new Scene();
       scene.bench = await setUp(scene.events);

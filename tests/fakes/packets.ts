@@ -17,6 +17,7 @@ export interface UdpPacketFields {
   readonly payload: Uint8Array;
 }
 
+const TCP = 6;
 const UDP = 17;
 
 /** Builds an IPv4 or IPv6 packet with UDP in it, checksums whole. */
@@ -27,6 +28,26 @@ export function udpPacket(fields: UdpPacketFields): Uint8Array {
   const sum = onesSum([...source, ...destination, 0, UDP, ...u16(length), ...udp]);
   udp.splice(6, 2, ...u16(sum === 0xffff ? 0xffff : ~sum & 0xffff));
   return ipPacket({ source, destination, protocol: UDP, body: Uint8Array.from(udp) });
+}
+
+/** Builds an IPv4 or IPv6 packet with a TCP segment in it, checksums whole. */
+export function tcpPacket(
+  fields: {
+    readonly source: Uint8Array;
+    readonly destination: Uint8Array;
+    /** Such as 2, a SYN. */
+    readonly flags: number;
+    readonly options?: readonly number[];
+    readonly payload?: Uint8Array;
+  },
+): Uint8Array {
+  const { source, destination, flags, options = [], payload = [] } = fields;
+  const padded = [...options, ...Array((4 - options.length % 4) % 4).fill(0)];
+  const tcp = [...u16(1000), ...u16(80), 1, 2, 3, 4, 5, 6, 7, 8];
+  tcp.push((5 + padded.length / 4) << 4, flags, 0xff, 0xff, 0, 0, 0, 0, ...padded, ...payload);
+  const sum = onesSum([...source, ...destination, 0, TCP, ...u16(tcp.length), ...tcp]);
+  tcp.splice(16, 2, ...u16(~sum & 0xffff));
+  return ipPacket({ source, destination, protocol: TCP, body: Uint8Array.from(tcp) });
 }
 
 /** Builds an IPv4 or IPv6 packet around a body. */
