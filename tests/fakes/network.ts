@@ -347,6 +347,8 @@ export class SimulatedNat {
   readonly kind: NatKind;
   /** May be changed: the provider assigned another one. */
   publicAddress: IpAddress;
+  /** How long a mapping is kept without traffic from inside, by `now`. @default for ever */
+  lifetime: { readonly ms: number; readonly now: () => number } | undefined;
   #nextPort = FIRST_NAT_PORT;
   #mappings: {
     readonly inside: Endpoint;
@@ -355,6 +357,7 @@ export class SimulatedNat {
     readonly towards: Set<string>;
     readonly addresses: Set<string>;
     readonly key: string;
+    usedAt: number;
   }[] = [];
   readonly #lan: IpAddress[] = [];
 
@@ -386,14 +389,17 @@ export class SimulatedNat {
 
   /** What the world sees as the source of a datagram from inside. */
   outbound(from: Endpoint, to: Endpoint): Endpoint {
+    this.#expire();
+    const usedAt = this.lifetime?.now() ?? 0;
     const towards = formatEndpoint(to);
     const key = formatEndpoint(from) + (this.kind === "symmetric" ? ` ${towards}` : "");
     let mapping = this.#mappings.find((known) => known.key === key);
     if (mapping === undefined) {
       const port = this.#nextPort++;
-      mapping = { inside: from, port, towards: new Set(), addresses: new Set(), key };
+      mapping = { inside: from, port, towards: new Set(), addresses: new Set(), key, usedAt };
       this.#mappings.push(mapping);
     }
+    mapping.usedAt = usedAt;
     mapping.towards.add(towards);
     mapping.addresses.add(formatIpAddress(to.address));
     return { address: this.publicAddress, port: mapping.port };
@@ -401,8 +407,15 @@ export class SimulatedNat {
 
   /** The inside endpoint that a public one stands for, filters aside. */
   owner(to: Endpoint): Endpoint | undefined {
+    this.#expire();
     if (formatIpAddress(to.address) !== formatIpAddress(this.publicAddress)) return undefined;
     return this.#mappings.find((mapping) => mapping.port === to.port)?.inside;
+  }
+
+  #expire(): void {
+    const { lifetime } = this;
+    if (lifetime === undefined) return;
+    this.#mappings = this.#mappings.filter(({ usedAt }) => lifetime.now() - usedAt <= lifetime.ms);
   }
 
   /** The inside endpoint that gets a datagram from outside; `undefined`: filtered. */
