@@ -15,6 +15,8 @@ import {
   TRANSACTION_LENGTH,
 } from "../lib/session/discovery.ts";
 import * as limits from "../lib/session/limits.ts";
+import { MAX_PAIR_BODY, PAIR_CONTROL_KIND } from "../lib/session/pair_channel.ts";
+import * as pairLimits from "../lib/session/pair_limits.ts";
 import { REPLAY_WINDOW_SIZE } from "../lib/session/replay_window.ts";
 import type { BucketRate } from "../lib/session/token_bucket.ts";
 import { TOKEN_LABELS, TOKEN_LENGTH, TOKEN_PARTS, TOKEN_PREFIX } from "../lib/token/token.ts";
@@ -78,6 +80,7 @@ Deno.test("docs/protocol.md has no table that is not checked", () => {
     "control kinds",
     "refusals",
     "discovery",
+    "pairing",
   ]);
 });
 
@@ -238,6 +241,20 @@ Deno.test("docs/protocol.md has the other figures of sessions", () => {
       : String(actual);
     strictEqual(written, value, name);
   }
+});
+
+Deno.test("docs/protocol.md has the figures of pairing", () => {
+  const { MAX_THIRD_ANSWERS: _, ...code } = pairLimits;
+  const written = Object.entries(code).map(([name, value]) => [
+    name,
+    typeof value !== "number"
+      ? value.map(seconds).join(", ")
+      : name.endsWith("_MS")
+      ? seconds(value)
+      : String(value),
+  ]);
+  deepStrictEqual(table("pairing", 2).toSorted(), written.toSorted());
+  says(`at most ${MAX_PAIR_BODY} bytes`, `kind ${PAIR_CONTROL_KIND} ‖ number u32 ‖ heard u32`);
 });
 
 Deno.test("docs/protocol.md has the MTU that the agent sets", () => {

@@ -11,7 +11,7 @@
  * A datagram without a body only acknowledges, and its number is 0. A message is sent again, under
  * a fresh counter, until it is acknowledged.
  *
- * @see docs/protocol.md §7
+ * @see docs/protocol.md §8
  * @module
  */
 
@@ -20,7 +20,8 @@ import type { DropReason } from "./actions.ts";
 import { PAIR_KEEPALIVE_MS, PAIR_SILENCE_MS, RESEND_MS } from "./pair_limits.ts";
 import type { PairTransport } from "./pair_transport.ts";
 
-const KIND = 16;
+/** Second byte of a plaintext that carries a message. */
+export const PAIR_CONTROL_KIND = 16;
 const AT = { zero: 0, kind: 1, number: 2, heard: 6, body: 10 } as const;
 /** Longest body; with all that is around it, less than any link's least datagram (1280). */
 export const MAX_PAIR_BODY = 1_024;
@@ -117,7 +118,7 @@ export class PairChannel {
     this.#receivedAt = now;
     if (plaintext.length === 0) return { body: undefined, send: [] };
     if (plaintext.length < AT.body || plaintext[AT.zero] !== 0) return "bad-plaintext";
-    if (plaintext[AT.kind] !== KIND) return "unknown-control-kind";
+    if (plaintext[AT.kind] !== PAIR_CONTROL_KIND) return "unknown-control-kind";
     if (this.#underWay?.number === readU32Le(plaintext, AT.heard)) this.#underWay = undefined;
     const body = plaintext.subarray(AT.body);
     // One message is under way at a time: it is the next one, or one whose acknowledgement was lost.
@@ -155,7 +156,7 @@ export class PairChannel {
 
   #write(number: number, body: Uint8Array, now: number): Uint8Array {
     const plaintext = new Uint8Array(AT.body + body.length);
-    plaintext[AT.kind] = KIND;
+    plaintext[AT.kind] = PAIR_CONTROL_KIND;
     writeU32Le(plaintext, AT.number, number);
     writeU32Le(plaintext, AT.heard, this.#heard);
     plaintext.set(body, AT.body);

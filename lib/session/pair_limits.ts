@@ -1,5 +1,5 @@
 /**
- * How long the steps of pairing may take (docs/protocol.md §7). Data only.
+ * How long the steps of pairing may take (docs/protocol.md §8). Data only.
  *
  * @module
  */

@@ -6,7 +6,7 @@
  * before any hash. That two keys are proven says nothing about whose they are: that is for the
  * people at both ends to compare, and nothing may be kept of the other side before they have.
  *
- * @see docs/protocol.md §7
+ * @see docs/protocol.md §8
  * @module
  */
 

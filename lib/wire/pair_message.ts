@@ -1,5 +1,5 @@
 /**
- * What two machines say to each other after a pairing handshake (docs/protocol.md §7): JSON objects
+ * What two machines say to each other after a pairing handshake (docs/protocol.md §8): JSON objects
  * with a `kind`, each in one datagram.
  *
  * ```
