@@ -9,7 +9,7 @@
  * ```
  *
  * Grants exist because messages are handled as fast as they come: one who sends without end would
- * have this thread to itself. 131,072 bytes are granted by the protocol; relay_pace.ts says how many
+ * have this thread to itself. 65,536 bytes are granted by the protocol; relay_pace.ts says how many
  * more, and when.
  *
  * What must hold: the source is that of the ticket and nothing else; a message that is wrong in any

@@ -26,10 +26,11 @@ export interface RelayLimits {
   readonly totalWindowBytes: number;
 }
 
-/** Bytes that a member may have sent before it was granted any; part of the protocol. */
-export const RELAY_FIRST_WINDOW = 131_072;
-/** Fewest bytes on the way from one who waits for more: the longest message fits. */
-export const MIN_RELAY_WINDOW = 65_536;
+/**
+ * Bytes that a member may have sent before it was granted any: part of the protocol. Nor is the
+ * window ever smaller, for the longest message must fit.
+ */
+export const RELAY_FIRST_WINDOW = 65_536;
 /** Most bytes on the way from one member, as much as may wait for one: 400 Mbit/s over 40 ms. */
 export const MAX_RELAY_WINDOW = 2_097_152;
 

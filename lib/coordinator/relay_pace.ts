@@ -13,7 +13,7 @@
  * @module
  */
 
-import { MAX_RELAY_WINDOW, MIN_RELAY_WINDOW } from "./relay_limits.ts";
+import { MAX_RELAY_WINDOW, RELAY_FIRST_WINDOW } from "./relay_limits.ts";
 
 /** One who sent so lately is one who sends; and how often that is looked at. Ours. */
 const SENDING_MS = 1_000;
@@ -34,7 +34,7 @@ export class RelayPace {
   readonly #mostBytes: number;
   /** What all may have on the way at present. */
   #totalBytes: number;
-  #share = MIN_RELAY_WINDOW;
+  #share = RELAY_FIRST_WINDOW;
   #sharedAt = -Infinity;
   /** What stood before a timer at most since the share was found, in bytes. */
   #behindBytes = 0;
@@ -58,9 +58,9 @@ export class RelayPace {
       const isBehind = this.#behindBytes > BEHIND_BYTES;
       this.#behindBytes = 0;
       this.#totalBytes = isBehind
-        ? Math.max(MIN_RELAY_WINDOW, this.#totalBytes / 2)
+        ? Math.max(RELAY_FIRST_WINDOW, this.#totalBytes / 2)
         : Math.min(this.#mostBytes, this.#totalBytes * 2);
-      const share = Math.max(MIN_RELAY_WINDOW, this.#totalBytes / senders);
+      const share = Math.max(RELAY_FIRST_WINDOW, this.#totalBytes / senders);
       this.#share = Math.floor(Math.min(MAX_RELAY_WINDOW, share));
     }
     return this.#share;

@@ -20,7 +20,7 @@ const NODE_ID_LENGTH = 32;
 const PREFIX = 2;
 const GRANT_LENGTH = 8;
 /** Granted by the protocol, before the relay says anything. */
-const FIRST_GRANT = 131_072;
+const FIRST_GRANT = 65_536;
 /** Largest datagram that fits a message. */
 export const MAX_RELAY_DATAGRAM = MAX_RELAY_MESSAGE - NODE_ID_LENGTH - PREFIX;
 /** A message with so many bytes is full, though a large datagram may make it longer. */

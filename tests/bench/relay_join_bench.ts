@@ -26,8 +26,8 @@ import { parseFlags, say } from "./flags.ts";
 /** The load runs so long before the first join. */
 const SETTLE_MS = 1_000;
 const DATAGRAM_LENGTH = 1_440;
-/** Datagrams of one turn: what a busy TUN hands over. */
-const BURST = 64;
+/** Datagrams of one turn of all pairs: 64 of 20, what a busy TUN hands over. */
+const BURST = 1_280;
 
 interface Place {
   readonly url: string;
@@ -76,7 +76,10 @@ async function relayOf({ url }: Place, agent: SimulatedAgent): Promise<RelayTran
       return true;
     },
     isPeer: () => true,
-    events: { opened: () => opened.resolve() },
+    events: {
+      opened: () => opened.resolve(),
+      closed: (reason) => console.error(`a connection to the relay ended: ${reason}`),
+    },
   });
   transport.connect();
   await opened.promise;
@@ -95,6 +98,7 @@ async function load(place: Place, pairs: number): Promise<void> {
   for (const [i, [transport]] of transports.entries()) {
     transport.start((datagram) => received[i % pairs]! += datagram.length);
   }
+  const burst = Math.ceil(BURST / pairs);
   let isLoading = false;
   let since = 0;
   say("ready");
@@ -115,8 +119,11 @@ async function load(place: Place, pairs: number): Promise<void> {
   for (;;) {
     let isAnyTaken = false;
     for (let pair = 0; isLoading && pair < pairs; pair++) {
-      const path = transports[pair]![0].pathTo(transports[pair + pairs]![1])!;
-      for (let i = 0; i < BURST && transports[pair]![0].send(datagram, path); i++) {
+      const [from, path] = [
+        transports[pair]![0],
+        transports[pair]![0].pathTo(transports[pair + pairs]![1]),
+      ];
+      for (let i = 0; path !== undefined && i < burst && from.send(datagram, path); i++) {
         isAnyTaken = true;
       }
     }
