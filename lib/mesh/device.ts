@@ -25,30 +25,17 @@ import { Sessions } from "../session/sessions.ts";
 import { JoinedCarrier } from "../transport/joined_carrier.ts";
 import { type DatagramSocket, isUdpPath, type UdpPath } from "../transport/transport.ts";
 import { DATAGRAM_TYPE } from "../wire/datagram.ts";
-import { Candidates } from "./candidates.ts";
-import { isThroughNat } from "./path_selection.ts";
 import {
-  DEFAULT_MTU,
   DeviceError,
   type DeviceOptions,
   type DevicePeer,
   type PeerStatus,
   type Underlay,
 } from "./device_options.ts";
-import { type MtuHost, PathMtu } from "./path_mtu.ts";
-import { PathSeeker } from "./path_seeker.ts";
-import { lastUseOf, peerStatusOf, unheardSince } from "./peer_status.ts";
+import { type DeviceParts, PeerPaths } from "./peer_paths.ts";
+import { peerStatusOf } from "./peer_status.ts";
 import { Pings } from "./pings.ts";
-import type { SeekerHost } from "./seeker_host.ts";
 import { Ways } from "./ways.ts";
-
-/** A peer, and what is known of the ways to it. */
-interface Peer {
-  spec: DevicePeer;
-  readonly candidates: Candidates;
-  readonly seeker: PathSeeker;
-  readonly mtu: PathMtu;
-}
 
 /** A node of a mesh. */
 export class Device {
@@ -59,9 +46,10 @@ export class Device {
   readonly #sessions: Sessions;
   readonly #plane: DataPlane;
   readonly #options: DeviceOptions;
-  readonly #peers = new Map<string, Peer>();
+  readonly #peers = new Map<string, PeerPaths>();
   readonly #pings: Pings;
   readonly #ways: Ways;
+  readonly #parts: DeviceParts;
   readonly #drops = newDropCounts();
   /** What came up while actions are carried out. */
   readonly #later: (() => Action[])[] = [];
@@ -100,6 +88,17 @@ export class Device {
       plane: this.#plane,
       drops: this.#drops,
     });
+    this.#parts = {
+      clock: this.#clock,
+      options,
+      sessions: this.#sessions,
+      plane: this.#plane,
+      carrier: this.#carrier,
+      ways: this.#ways,
+      underlay: () => this.#underlay,
+      isClosed: () => this.#isClosed,
+      do: (call) => this.#do(call),
+    };
   }
 
   /** Which data plane moves the packets. */
@@ -169,15 +168,13 @@ export class Device {
       else this.#plane.setPeer(nodeId, known.spec.allowedIps);
       throw error;
     }
-    const seeker = known?.seeker ?? new PathSeeker(this.#seekerHost(nodeId));
-    const mtu = known?.mtu ?? new PathMtu(this.#mtuHost(nodeId));
-    const peer = known ?? { spec, candidates: new Candidates(), seeker, mtu };
+    const peer = known ?? new PeerPaths(spec, this.#parts);
     peer.spec = spec;
     this.#peers.set(nodeId, peer);
     const fresh = peer.candidates.name(
       spec.candidates.filter((to) => this.#ways.isReachable(to)),
     );
-    if (fresh.length > 0) seeker.found(fresh.map((endpoint) => this.#socket.path(endpoint)));
+    if (fresh.length > 0) peer.seeker.found(fresh.map((endpoint) => this.#socket.path(endpoint)));
     this.#arm();
   }
 
@@ -186,7 +183,7 @@ export class Device {
     const peer = this.#peers.get(nodeId);
     if (peer === undefined) return;
     this.#peers.delete(nodeId);
-    this.#lost(peer);
+    peer.lost();
     const actions = this.#sessions.removePeer(nodeId);
     this.#plane.removePeer(nodeId);
     this.#act(actions);
@@ -205,10 +202,7 @@ export class Device {
   /** Sets what is known of the network that this node is in. */
   setUnderlay(underlay: Underlay): void {
     this.#underlay = underlay;
-    for (const nodeId of this.#peers.keys()) {
-      const path = this.#sessions.peer(nodeId)?.current?.path;
-      if (path !== undefined) this.#keepWhileUsed(nodeId, path);
-    }
+    for (const peer of this.#peers.values()) peer.underlayChanged();
     this.#arm();
   }
 
@@ -275,7 +269,7 @@ export class Device {
     if (!this.#isClosed) {
       this.#act(this.#sessions.stop(this.#clock.now()));
       this.#isClosed = true;
-      for (const peer of this.#peers.values()) this.#lost(peer);
+      for (const peer of this.#peers.values()) peer.lost();
       this.#pings.failAll(new DeviceError("closed", "The device was closed"));
     }
     await this.#plane.close();
@@ -359,20 +353,15 @@ export class Device {
       case "reported":
         return this.#peers.get(action.peer)?.seeker.reported(action.body);
       case "left":
-        this.#lost(this.#peers.get(action.peer));
+        this.#peers.get(action.peer)?.lost();
         return this.#options.onPeerChange?.(action.peer);
       case "gave-up":
-        this.#lost(this.#peers.get(action.peer));
+        this.#peers.get(action.peer)?.lost();
         this.#plane.dropQueue(action.peer);
         return this.#options.onPeerChange?.(action.peer);
       case "drop":
         this.#drops[action.reason]++;
     }
-  }
-
-  #lost(peer: Peer | undefined): void {
-    peer?.seeker.lost();
-    peer?.mtu.lost();
   }
 
   /** Sends a handshake datagram by one path, or wherever the peer may be. */
@@ -394,65 +383,10 @@ export class Device {
   }
 
   #use(keypair: Keypair): void {
-    const { peer: nodeId, path, isInitiator } = keypair;
-    const peer = this.#peers.get(nodeId);
-    if (peer !== undefined && path !== undefined) {
-      if (isUdpPath(path) && this.#ways.isReachable(path.endpoint)) {
-        peer.candidates.learn(path.endpoint);
-      }
-      this.#keepWhileUsed(nodeId, path);
-      peer.mtu.used(path);
-      this.#plane.setPathLimit(keypair, peer.mtu.limit);
-    }
-    this.#plane.use(keypair);
-    if (path !== undefined) peer?.seeker.used(path, isInitiator);
-    this.#options.onPeerChange?.(nodeId);
-  }
-
-  /** What the search for paths to one peer works with. */
-  #seekerHost(nodeId: string): SeekerHost {
-    const session = () => this.#sessions.peer(nodeId);
-    return {
-      clock: this.#clock,
-      hasOthers: this.#options.carriers !== undefined,
-      ways: () => this.#ways.to(nodeId, this.#peers.get(nodeId)?.candidates.all() ?? []),
-      bound: () => session()?.current?.path,
-      isOutstanding: (datagram) => session()?.outstanding === datagram,
-      unheardSince: () => unheardSince(session()?.keypairs ?? []),
-      usedAt: () => lastUseOf(session()?.keypairs ?? []),
-      send: (datagram, path) => !this.#isClosed && this.#ways.sendInitiation(datagram, path),
-      renew: (over) => this.#do(() => this.#sessions.renew(nodeId, this.#clock.now(), over)),
-      report: (body) => this.#do(() => this.#sessions.report(nodeId, body, this.#clock.now())),
-      askCoordinator: () => this.#options.onWant?.(nodeId),
-      wantOthers: () => this.#carrier.want(nodeId),
-    };
-  }
-
-  /** What finding out how much fits the path to one peer works with. */
-  #mtuHost(nodeId: string): MtuHost {
-    const session = () => this.#sessions.peer(nodeId);
-    return {
-      clock: this.#clock,
-      mtu: this.#options.mtu ?? DEFAULT_MTU,
-      raiseAfterMs: () => this.#sessions.limits.raiseMtuAfterMs,
-      largestDatagram: (path) => this.#carrier.largestDatagram(path),
-      rttMs: () => session()?.rttMs,
-      usedAt: () => {
-        this.#plane.refresh?.();
-        return lastUseOf(session()?.keypairs ?? []);
-      },
-      probe: (size, how) =>
-        this.#do(() => this.#sessions.probe(nodeId, size, how, this.#clock.now())),
-      apply: (limit) => {
-        const keypair = session()?.current;
-        if (keypair !== undefined) this.#plane.setPathLimit(keypair, limit);
-        this.#options.onPeerChange?.(nodeId);
-      },
-    };
-  }
-
-  #keepWhileUsed(nodeId: string, path: Path): void {
-    this.#sessions.keepWhileUsed(nodeId, isThroughNat(path, this.#underlay));
+    const peer = this.#peers.get(keypair.peer);
+    if (peer === undefined) return;
+    peer.use(keypair);
+    this.#options.onPeerChange?.(keypair.peer);
   }
 
   /** One timer, at the session layer's next deadline. */
