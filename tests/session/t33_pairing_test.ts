@@ -82,6 +82,17 @@ Deno.test("T33: the listener's first datagrams may all be lost; the dialler star
   }
 });
 
+Deno.test("T33: each copy of message 3 is answered, though nobody has anything to say", () => {
+  for (const [lost, mostMs] of [[0, 40], [1, 300], [2, 600], [4, 2_100]] as const) {
+    const world = new PairWorld();
+    let left: number = lost;
+    world.isLost = ({ from, datagram }) => from === "listener" && datagram[0] === 5 && left-- > 0;
+    const took = world.until(() => world.dialler.met !== undefined);
+    ok(took !== undefined && took <= mostMs, `${lost} lost: ${took} ms`);
+    strictEqual(world.flights.filter(({ datagram }) => datagram[0] === 1).length, 1);
+  }
+});
+
 Deno.test("T33: a pairing gets through a line that loses, doubles and delays", () => {
   const runs = isSoak() ? 2_000 : 40;
   for (let seed = 0; seed < runs; seed++) {
