@@ -26,25 +26,24 @@ export interface Endpoint {
 /** Makes text of an endpoint. */
 export type FormatEndpoint = (endpoint: Endpoint) => string;
 
-/** Both ends; has the shape of `UdpPath` in lib/transport. */
+/**
+ * Both ends; has the shape of `UdpPath` in lib/transport. What follows from them is made when it is
+ * asked for: most datagrams of strangers are dropped without.
+ */
 export class LinuxUdpPath {
   readonly kind = "udp";
-  /** Equal exactly for equal endpoint, own address and, for link-local ones, interface. */
-  readonly key: string;
-  /** The far end as text. */
-  readonly remote: string;
   /** The far end. */
   readonly endpoint: Endpoint;
   /** Own address; `undefined`: the system chooses. */
   readonly local: Uint8Array | undefined;
   /** The interface of a link-local end; 0 otherwise, then routing decides. */
   readonly interfaceIndex: number;
-  /** `sockaddr_in` or `sockaddr_in6` of the far end. */
-  readonly name: Uint8Array;
-  /** The same of the own end, with port 0; `undefined` if the system chooses. */
-  readonly localName: Uint8Array | undefined;
-  /** Control message that sets the source; empty if the system chooses. */
-  readonly control: Uint8Array;
+  readonly #format: FormatEndpoint;
+  #remote: string | undefined;
+  #key: string | undefined;
+  #name: Uint8Array | undefined;
+  #localName: Uint8Array | undefined;
+  #control: Uint8Array | undefined;
 
   /**
    * Joins two ends.
@@ -63,15 +62,47 @@ export class LinuxUdpPath {
     this.endpoint = endpoint;
     this.local = local;
     this.interfaceIndex = interfaceIndex;
-    this.remote = format(endpoint);
+    this.#format = format;
+  }
+
+  /** The far end as text. */
+  get remote(): string {
+    return this.#remote ??= this.#format(this.endpoint);
+  }
+
+  /** Equal exactly for equal endpoint, own address and, for link-local ones, interface. */
+  get key(): string {
+    return this.#key ??= this.#keyOf();
+  }
+
+  /** `sockaddr_in` or `sockaddr_in6` of the far end. */
+  get name(): Uint8Array {
+    return this.#name ??= socketName(this.endpoint, this.interfaceIndex);
+  }
+
+  /** The same of the own end, with port 0; `undefined` if the system chooses. */
+  get localName(): Uint8Array | undefined {
+    const { local: address } = this;
+    if (address === undefined) return undefined;
+    return this.#localName ??= socketName({ address, port: 0 }, this.interfaceIndex);
+  }
+
+  /** Control message that sets the source; empty if the system chooses. */
+  get control(): Uint8Array {
+    return this.#control ??= this.#controlOf();
+  }
+
+  #keyOf(): string {
+    const { local: address, interfaceIndex } = this;
     const scope = interfaceIndex === 0 ? "" : `%${interfaceIndex}`;
-    const own = local === undefined ? "*" : format({ address: local, port: 0 });
-    this.key = `udp ${this.remote}${scope} ${own}`;
-    this.name = socketName(endpoint, interfaceIndex);
-    this.localName = local && socketName({ address: local, port: 0 }, interfaceIndex);
-    this.control = local === undefined
-      ? new Uint8Array(0)
-      : sourceControl(local, isLinkLocal(local) ? interfaceIndex : 0);
+    const own = address === undefined ? "*" : this.#format({ address, port: 0 });
+    return `udp ${this.remote}${scope} ${own}`;
+  }
+
+  #controlOf(): Uint8Array {
+    const { local, interfaceIndex } = this;
+    if (local === undefined) return new Uint8Array(0);
+    return sourceControl(local, isLinkLocal(local) ? interfaceIndex : 0);
   }
 }
 
