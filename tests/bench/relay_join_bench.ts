@@ -78,7 +78,8 @@ async function relayOf({ url }: Place, agent: SimulatedAgent): Promise<RelayTran
     isPeer: () => true,
     events: {
       opened: () => opened.resolve(),
-      closed: (reason) => console.error(`a connection to the relay ended: ${reason}`),
+      // Standard output is for what the bench reads.
+      closed: (reason) => Deno.stderr.writeSync(new TextEncoder().encode(`ended: ${reason}\n`)),
     },
   });
   transport.connect();
