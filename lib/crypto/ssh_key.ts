@@ -291,7 +291,12 @@ function readEd25519(envelope: Envelope): SshKey {
 
 async function readBySsh2(text: string, envelope: Envelope, passphrase?: string): Promise<SshKey> {
   const { default: ssh2 } = await import("ssh2");
-  const parsed = ssh2.utils.parseKey(text, passphrase);
+  let parsed: ReturnType<typeof ssh2.utils.parseKey>;
+  try {
+    parsed = ssh2.utils.parseKey(text, passphrase);
+  } catch (error) {
+    throw malformed(error); // it asserts what a damaged key may not keep
+  }
   if (parsed instanceof Error) {
     if (passphrase !== undefined && /passphrase/.test(parsed.message)) {
       throw new SshKeyError("wrong-passphrase", "the passphrase is wrong; try again");

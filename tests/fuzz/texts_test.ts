@@ -5,7 +5,7 @@
  * @module
  */
 
-import { ok } from "node:assert/strict";
+import { ok, rejects } from "node:assert/strict";
 import { generateKeyPairSync } from "node:crypto";
 import { concatBytes, fromBase64, fromBase64Url, fromHex, toBase64 } from "../../lib/base/bytes.ts";
 import { parseHostAndPort, parseRange, parseServer } from "../../lib/config/values.ts";
@@ -223,6 +223,14 @@ for (const [what, isArmoured] of [["inside", false], ["text", true]] as const) {
     });
   });
 }
+
+Deno.test("a key file that the library behind trips over is damaged like any other", async () => {
+  const inside = insideOf(await keygen("ecdsa"));
+  // Behind the curve's last mention: the point with its length, then the scalar's length.
+  const curve = new TextDecoder("latin1").decode(inside).lastIndexOf("nistp256");
+  inside.fill(0, curve + 8 + 4 + 65, curve + 8 + 4 + 65 + 4);
+  await rejects(loadSshKey(`${BEGIN}\n${toBase64(inside)}\n${END}\n`), SshKeyError);
+});
 
 const NODE_ID = "ab".repeat(32);
 const ENDPOINTS = [{ endpoint: "192.0.2.1:5000", source: "local" }];
