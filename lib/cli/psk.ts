@@ -39,7 +39,7 @@ Examples:
       print(
         `The key of epoch ${answer.next} ${isDue} and comes into force when all ` +
           `${answer.online} connected members have it, after 10 minutes in any case;\n` +
-          "sessions go on, and who is away meanwhile has a day to come back",
+          "sessions go on, and who is away meanwhile is reached by the key before for a day",
       );
     });
 }
