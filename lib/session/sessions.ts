@@ -44,14 +44,16 @@ import type { Path } from "./path.ts";
 import type { PskRing } from "./psk_ring.ts";
 import type { PeerSession, SessionPeer, SessionsOptions } from "./session_options.ts";
 import { type Binding, mayComeBy } from "./transport_keys.ts";
-import { Tunnel, type TunnelContext } from "./tunnel.ts";
+import { Tunnel } from "./tunnel.ts";
+import type { TunnelContext } from "./tunnel_context.ts";
 
 export type { PeerSession, SessionPeer, SessionsOptions } from "./session_options.ts";
 
 const MESH_ID_LENGTH = 16;
 
 /** What the tunnels share, as its owner sees it. */
-type MutableContext = { -readonly [key in keyof TunnelContext]: TunnelContext[key] };
+type Context = TunnelContext<Tunnel>;
+type MutableContext = { -readonly [key in keyof Context]: Context[key] };
 
 /** All sessions of one node. */
 export class Sessions {
@@ -261,15 +263,8 @@ export class Sessions {
         const reply = encodeEchoReply(control.id, Math.min(control.length, 0xffff));
         return [{ kind: "seal", keypair, plaintext: reply }];
       }
-      case "echo-reply": {
-        const answer = tunnel.liveness.echoAnswered(control.id, now);
-        if (answer === undefined) {
-          const probe = tunnel.sizeProbes.answered(control.id, control.length);
-          return probe === undefined ? [] : [{ kind: "fits", peer: tunnel.nodeId, ...probe }];
-        }
-        if (!answer.isPing) return [];
-        return [{ kind: "echoed", peer: tunnel.nodeId, rttMs: answer.rttMs, path }];
-      }
+      case "echo-reply":
+        return tunnel.echoes.answered(control.id, control.length, path, now);
       case "bye": {
         const out: Action[] = [];
         tunnel.leave(slot, now, out);
@@ -367,8 +362,8 @@ export class Sessions {
       keypairs: tunnel.slots.all.map((slot) => slot.keypair),
       lastHandshakeAt: tunnel.lastHandshakeAt,
       handshakes: tunnel.handshakes,
-      rttMs: tunnel.liveness.rttMs,
-      isSilent: tunnel.liveness.isSilent,
+      rttMs: tunnel.echoes.liveness.rttMs,
+      isSilent: tunnel.echoes.liveness.isSilent,
       outstanding: tunnel.outstanding,
     };
   }

@@ -12,38 +12,21 @@
 
 import { compareBytes, wipe } from "../base/bytes.ts";
 import type { Cookie, Initiation, Response } from "../wire/datagram.ts";
-import { ECHO_ID_LENGTH, encodeBye, encodeEcho, encodePathReport } from "../wire/inner_control.ts";
+import { encodeBye, encodePathReport } from "../wire/inner_control.ts";
 import { AcceptedResponse } from "./accepted_response.ts";
 import type { Action } from "./actions.ts";
-import type { Answers } from "./answers.ts";
+import { Echoes } from "./echoes.ts";
 import { type HandshakeResult, type ReadInitiation, writeResponse } from "./handshake_messages.ts";
-import type { IndexTable } from "./index_table.ts";
-import { Initiator, type InitiatorContext, type Outstanding, type Over } from "./initiator.ts";
+import { Initiator, type Outstanding, type Over } from "./initiator.ts";
 import { Keepalive } from "./keepalive.ts";
 import { type Keypair, newKeypair, retireKeypair } from "./keypair.ts";
 import { KeypairSlots, type Slot } from "./keypair_slots.ts";
 import { REPEAT_ANSWER_MS, WATCH_INTERVAL_MS } from "./limits.ts";
-import { Liveness } from "./liveness.ts";
 import type { Path } from "./path.ts";
-import { SizeProbes } from "./size_probes.ts";
 import { endsAt, rekeyAt } from "./timers.ts";
 import { TIMESTAMP_LENGTH } from "./timestamp.ts";
 import { whyNotSend } from "./transport_keys.ts";
-
-/** What all tunnels of a node share; its fields may be replaced by their owner. */
-export interface TunnelContext extends InitiatorContext {
-  readonly indices: IndexTable<Tunnel>;
-  readonly answers: Answers;
-}
-
-/** Who a tunnel leads to. */
-export interface TunnelPeer {
-  readonly nodeId: string;
-  /** 32 bytes. */
-  readonly staticKey: Uint8Array;
-  /** From `mac1Key`. */
-  readonly mac1Key: Uint8Array;
-}
+import type { TunnelContext, TunnelPeer } from "./tunnel_context.ts";
 
 const EMPTY = new Uint8Array(0);
 
@@ -54,10 +37,9 @@ export class Tunnel {
   readonly mac1Key: Uint8Array;
   /** When to send empty datagrams. */
   readonly keepalive = new Keepalive();
-  readonly liveness = new Liveness();
-  readonly sizeProbes = new SizeProbes();
+  readonly echoes: Echoes;
   readonly slots: KeypairSlots;
-  readonly #context: TunnelContext;
+  readonly #context: TunnelContext<Tunnel>;
   readonly #initiator: Initiator;
   readonly #accepted = new AcceptedResponse();
   /** Timestamp of the last initiation taken from the peer. */
@@ -65,16 +47,16 @@ export class Tunnel {
   #lastHandshakeAt: number | undefined;
   #handshakes = 0;
   #watchAt = -Infinity;
-  #isPingWanted = false;
   /** The peer was removed, perhaps while one of its messages was being read. */
   #isEnded = false;
 
   /** Starts with nothing. */
-  constructor(peer: TunnelPeer, context: TunnelContext) {
+  constructor(peer: TunnelPeer, context: TunnelContext<Tunnel>) {
     this.nodeId = peer.nodeId;
     this.staticKey = peer.staticKey;
     this.mac1Key = peer.mac1Key;
     this.#context = context;
+    this.echoes = new Echoes(peer.nodeId, context);
     this.#initiator = new Initiator(context, peer, {
       allocate: () => context.indices.allocate(this),
       free: (index) => context.indices.free(index),
@@ -108,7 +90,7 @@ export class Tunnel {
   want(now: number, out: Action[]): void {
     const { outstanding } = this.#initiator;
     if (outstanding === undefined) {
-      if (this.usable(now) === undefined || this.liveness.isSilent) this.handshake(now, out);
+      if (this.usable(now) === undefined || this.echoes.liveness.isSilent) this.handshake(now, out);
     } else if (outstanding.over !== undefined) {
       outstanding.over = undefined;
       out.push({ kind: "send", peer: this.nodeId, datagram: outstanding.datagram });
@@ -234,19 +216,15 @@ export class Tunnel {
   /** Sends an echo that somebody waits for, by a new session if need be. */
   ping(now: number, out: Action[]): void {
     const keypair = this.usable(now);
-    if (keypair !== undefined) return this.#echo(keypair, now, true, out);
-    this.#isPingWanted = true;
+    if (keypair !== undefined) return this.echoes.ask(keypair, now, true, out);
+    this.echoes.wantPing();
     this.want(now, out);
   }
 
   /** Sends an echo for its length, if there is a session to send it by. */
   probe(size: number, how: "whole" | "in-fragments", now: number, out: Action[]): void {
     const keypair = this.usable(now);
-    if (keypair?.path === undefined) return;
-    const id = this.#context.random(ECHO_ID_LENGTH);
-    this.sizeProbes.sent(id, { path: keypair.path, size });
-    const whole = how === "whole" ? { isWhole: true } as const : {};
-    out.push({ kind: "seal", keypair, plaintext: encodeEcho(id, size), ...whole });
+    if (keypair !== undefined) this.echoes.probe(keypair, size, how, out);
   }
 
   /** Tells the peer something about paths, if there is a session to tell it by. */
@@ -326,7 +304,7 @@ export class Tunnel {
       this.#watchAt,
       this.#rekeyAt(keypair),
       this.keepalive.nextAt(keypair, this.slots.all, limits),
-      this.liveness.nextAt(keypair),
+      this.echoes.liveness.nextAt(keypair),
     );
   }
 
@@ -342,7 +320,7 @@ export class Tunnel {
     if (this.#isServed(now)) return this.#initiator.abandon();
     const outstanding = this.#initiator.again(now);
     if (outstanding !== undefined) return this.#send(outstanding.datagram, undefined, out);
-    this.liveness.gaveUp(now);
+    this.echoes.liveness.gaveUp(now);
     this.keepalive.gaveUp(now);
     out.push({ kind: "gave-up", peer: this.nodeId });
   }
@@ -352,7 +330,7 @@ export class Tunnel {
     const { current } = this.slots;
     const { outstanding } = this.#initiator;
     if (current === undefined || this.usable(now) === undefined) return false;
-    if (outstanding === undefined || this.liveness.isSilent) return false;
+    if (outstanding === undefined || this.echoes.liveness.isSilent) return false;
     return outstanding.over !== undefined || current.ordinal >= outstanding.servedFrom;
   }
 
@@ -414,19 +392,12 @@ export class Tunnel {
 
   #use(slot: Slot, now: number, out: Action[]): void {
     const before = this.slots.current?.keypair.path?.key;
-    const isPingOpen = this.liveness.takeOpenPings() || this.#isPingWanted;
-    this.#isPingWanted = false;
+    const isPingOpen = this.echoes.takeOpenPings();
     this.slots.setCurrent(slot);
-    this.liveness.reset(before !== slot.keypair.path?.key);
+    this.echoes.liveness.reset(before !== slot.keypair.path?.key);
     this.#watchAt = -Infinity;
     out.push({ kind: "use", keypair: slot.keypair });
-    if (isPingOpen) this.#echo(slot.keypair, now, true, out);
-  }
-
-  #echo(keypair: Keypair, now: number, isPing: boolean, out: Action[]): void {
-    const id = this.#context.random(ECHO_ID_LENGTH);
-    this.liveness.echoSent(id, now, isPing);
-    out.push({ kind: "seal", keypair, plaintext: encodeEcho(id) });
+    if (isPingOpen) this.echoes.ask(slot.keypair, now, true, out);
   }
 
   /** Looks at what the data plane wrote down about the keypair in use. */
@@ -435,9 +406,9 @@ export class Tunnel {
     if (now >= this.#rekeyAt(keypair)) {
       this.#send(this.#begin(now).datagram, keypair.path, out);
     }
-    switch (this.liveness.due(keypair, now)) {
+    switch (this.echoes.liveness.due(keypair, now)) {
       case "echo":
-        this.#echo(keypair, now, false, out);
+        this.echoes.ask(keypair, now, false, out);
         out.push({ kind: "unanswered", peer: this.nodeId });
         break;
       case "silent":
