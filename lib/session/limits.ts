@@ -104,8 +104,12 @@ export const MIN_SILENCE_MS = 1_000;
 export const MIN_ANSWER_MS = 750;
 /** Either wait in round trips. */
 export const SILENCE_ROUND_TRIPS = 3;
-/** Initiations to a strayed source: at most one per peer in this time. */
+/** Initiations to strayed sources: so many at most per peer… */
+export const HEAL_TRIES = 3;
+/** …in this time… */
 export const HEAL_INTERVAL_MS = 5_000;
+/** …and this far apart. */
+export const HEAL_AGAIN_MS = 250;
 /** The same for all peers together: so many per second. */
 export const HEALS_PER_SECOND = 10;
 

@@ -40,9 +40,9 @@ for (const plane of PLANES) {
         await coordinator.start();
       };
       await change("coordinator restarted, direct path", "udp", restart);
-      await lab.nat("b", "fullcone");
+      await lab.nat("b", "fullcone", "udp");
       await change("NAT rebound, peer behind an open one", "udp", () => lab.rebind("a"));
-      await lab.nat("b", "cone");
+      await lab.nat("b", "cone", "udp");
       if (IS_SOAK) {
         await change("NAT rebound, peer behind a strict one", "udp", () => lab.rebind("a"));
       }

@@ -104,10 +104,14 @@ export class NatLab implements AsyncDisposable {
     return host;
   }
 
-  /** Sets how a gateway translates IPv4, and forgets all translations. */
-  async nat(side: Side, mode: NatMode): Promise<void> {
+  /**
+   * Sets how a gateway translates IPv4, and forgets all translations.
+   *
+   * @param forgets `udp`: TCP connections stay.
+   */
+  async nat(side: Side, mode: NatMode, forgets: "all" | "udp" = "all"): Promise<void> {
     await this.#rules(side, natRules(mode, `10.${NUMBER[side]}.0.2`));
-    await this.forget(side);
+    await this.forget(side, forgets);
   }
 
   /** Sets what a gateway lets through; connections that are open are checked anew. */
@@ -144,9 +148,10 @@ export class NatLab implements AsyncDisposable {
     await this.host(`gw${side}`).must(["sysctl", "-qw", ...settings]);
   }
 
-  /** Makes a gateway forget all translations, as if it had been restarted. */
-  async forget(side: Side): Promise<void> {
-    await this.host(`gw${side}`).run(["conntrack", "-F"]);
+  /** Makes a gateway forget all translations, as if it had been restarted, or those of UDP. */
+  async forget(side: Side, what: "all" | "udp" = "all"): Promise<void> {
+    const which = what === "all" ? ["-F"] : ["-D", "-p", "udp"];
+    await this.host(`gw${side}`).run(["conntrack", ...which]);
   }
 
   /**
@@ -155,7 +160,7 @@ export class NatLab implements AsyncDisposable {
    */
   async rebind(side: Side): Promise<void> {
     await this.#rules(side, natRules("cone", `10.${NUMBER[side]}.0.2`, this.#reboundPort++));
-    await this.host(`gw${side}`).run(["conntrack", "-D", "-p", "udp"]);
+    await this.forget(side, "udp");
   }
 
   /** Lets a gateway let UDP through, or drop it. TCP connections stay, other than by `firewall`. */

@@ -79,22 +79,51 @@ Deno.test("A rebound NAT heals by a handshake in about one round trip", () => {
   strictEqual(b.peer(a).handshakes, 2);
 });
 
-Deno.test("Straying data prompts one initiation per peer in 5 s", () => {
+Deno.test("Straying data prompts three initiations per peer in 5 s, a quarter of a second apart", () => {
   const [world, a, b] = session();
-  world.wire = (flight) => isData(flight.datagram) ? [flight] : [];
-  const before = world.log.length;
   world.wire = () => [];
+  const before = world.log.length;
   a.send(b, 3);
   const { datagram } = world.log.at(-1)!;
+  const strayed = () =>
+    since(world, before, INITIATION).filter((way) => way.includes("x")).map((way) => way.slice(3));
   for (let i = 0; i < 1_000; i++) b.receive(datagram, `x${i}`);
+  deepStrictEqual(strayed(), ["0"]);
   deepStrictEqual(since(world, before, INITIATION), ["b>x0", "b>a"]);
   strictEqual(b.dropped("rate-limited"), 999);
-  world.clock.advance(4_999);
-  b.receive(datagram, "y");
-  strictEqual(since(world, before, INITIATION).filter((way) => way === "b>y").length, 0);
-  world.clock.advance(1);
-  b.receive(datagram, "z");
-  strictEqual(since(world, before, INITIATION).filter((way) => way === "b>z").length, 1);
+  const rows: [waitMs: number, source: string, isAnswered: boolean, why: string][] = [
+    [249, "too soon", false, "the first one may still be answered"],
+    [1, "second", true, "it was lost"],
+    [249, "too soon again", false, "as before"],
+    [1, "third", true, "it was lost again"],
+    [4_499, "fourth", false, "no more in these five seconds"],
+    [1, "new", true, "but in the next"],
+    [10, "newer", false, "where it begins with one"],
+  ];
+  for (const [waitMs, source, isAnswered, why] of rows) {
+    world.clock.advance(waitMs);
+    b.receive(datagram, `x ${source}`);
+    strictEqual(strayed().includes(` ${source}`), isAnswered, `${source}: ${why}`);
+  }
+  strictEqual(strayed().length, 4);
+});
+
+Deno.test("A healing initiation that was lost is repeated by what strays next", () => {
+  const [world, a, b] = session();
+  let lost = 0;
+  world.wire = (flight) => {
+    if (flight.from === "a") return [{ ...flight, from: "a2" }];
+    if (flight.to !== "a2") return [];
+    const isLost = flight.datagram[0] === INITIATION && lost++ < 2;
+    return isLost ? [] : [{ ...flight, to: "a" }];
+  };
+  const startedAt = world.clock.now();
+  for (let i = 0; i < 100 && boundTo(b, a) !== "a2"; i++) {
+    a.send(b, 3);
+    world.run(10);
+  }
+  const took = world.clock.now() - startedAt;
+  ok(took >= 500 && took < 600, `${took} ms`);
 });
 
 Deno.test("Straying data repeats the initiation that is outstanding", () => {
