@@ -18,7 +18,7 @@ import { sleep } from "../lab/processes.ts";
 import { installPackages } from "../packages.ts";
 import { median, residentMegabytes, useCompiledProgram } from "./compiled.ts";
 import { parseFlags, say } from "./flags.ts";
-import { iperf } from "./throughput_measure.ts";
+import { IDLE_AFTER_MS, iperf } from "./throughput_measure.ts";
 
 /** Longest turn of one load, in seconds. */
 const TURN_SECONDS = 10;
@@ -44,6 +44,7 @@ async function soak(racer: ReturnType<typeof tunnelmesh>): Promise<boolean> {
   const running = await racer.start(pair);
   await firstPing(pair.a, running.target, running.startedAt);
   await running.settled?.();
+  await sleep(IDLE_AFTER_MS);
   const until = performance.now() + flags.seconds * 1000;
   const [samples, bytes] = await Promise.all([
     sampleUntil(running.pids!, until),

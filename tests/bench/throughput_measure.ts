@@ -18,7 +18,7 @@ const PING_INTERVAL_SECONDS = 0.02;
 /** Pings of the idle tunnel; fewer if the seconds given are few. */
 const IDLE_PINGS = 100;
 /** What comes right after a start is not idle yet. */
-const IDLE_AFTER_MS = 5_000;
+export const IDLE_AFTER_MS = 5_000;
 /** UDP payload of the flood. */
 const FLOOD_BYTES = 64;
 
