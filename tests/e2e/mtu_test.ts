@@ -44,10 +44,13 @@ interface Row {
   readonly plane: "linux" | "portable";
 }
 
+/** The compiled program has its files where the source has them: one row is enough there. */
+const IS_COMPILED = Deno.env.get("TUNNELMESH_DENO_DIR") !== undefined;
+
 /** The short form has each family, each kind of router and each data plane once. */
 const ROWS: readonly Row[] = [
   { family: "ipv4", hasIcmp: false, plane: "linux" },
-  { family: "ipv6", hasIcmp: true, plane: "portable" },
+  ...IS_COMPILED ? [] : [{ family: "ipv6", hasIcmp: true, plane: "portable" }] as const,
   ...!IS_SOAK ? [] : [
     { family: "ipv4", hasIcmp: true, plane: "linux" },
     { family: "ipv6", hasIcmp: false, plane: "linux" },
@@ -122,7 +125,7 @@ for (const row of ROWS) {
   });
 }
 
-for (const row of [ROWS[0]!, ROWS[1]!]) {
+for (const row of ROWS.slice(0, 2)) {
   const { family, hasIcmp, plane } = row;
   const name = `${family}, ${hasIcmp ? "ICMP" : "black hole"}, ${plane} data plane`;
   Deno.test(`a link of 1280 carries packets of 1280: ${name}`, NEEDS_LAB, async () => {
