@@ -6,26 +6,23 @@
  */
 
 import { type Command, InvalidArgumentError } from "commander";
-import type { Agreement, Decision, MetPeer } from "../agent/pair_agreement.ts";
+import type { Agreement, MetPeer } from "../agent/pair_agreement.ts";
 import type { PairLine } from "../agent/pair_line.ts";
 import type { PairNode } from "../agent/pair_node.ts";
 import type { PairRole } from "../agent/pair_role.ts";
 import { AGENT_STATE_FOLDER, COORDINATOR_STATE_FOLDER } from "../config/paths.ts";
 import { parseHostAndPort, parseRange, parseServer } from "../config/values.ts";
-import type { PairView } from "../token/pair_text.ts";
 import { askCoordinator } from "./ask.ts";
 import { CommandError, EXIT } from "./exit.ts";
-import { aborted, watchForStop } from "./foreground.ts";
+import { watchForStop } from "./foreground.ts";
 import { type CommonOptions, parseSeconds, withCommonOptions } from "./options.ts";
 import { print, printError, printJson } from "./output.ts";
-import { fingerprintOf, MEANING, readAnswers, showMachine } from "./pair_screen.ts";
+import { fingerprintOf, showMachine } from "./pair_screen.ts";
 
 /** Port of a listening side, and of the network of the two, unless chosen otherwise. */
 const DEFAULT_PORT = 51_820;
 /** How long an invite is good that goes to a machine which is there. */
 const INVITE_MS = 600_000;
-/** Nothing of ours is for others to read. */
-const FILE_MODE = 0o600;
 
 interface PairFlags extends CommonOptions {
   /** `true` without a value. */
@@ -85,6 +82,8 @@ async function pair(host: string | undefined, flags: PairFlags): Promise<void> {
   }
   refuseContradictions(host, flags);
   if (flags.qr !== undefined) await refuseExisting(flags.qr);
+  const expected = flags.scan ?? flags.expect;
+  if (expected !== undefined) (await import("./pair_question.ts")).refuseUnreadable(expected);
   const stop = watchForStop();
   if (flags.logLevel !== undefined) {
     (await import("../base/log.ts")).startLog({ level: flags.logLevel });
@@ -126,7 +125,13 @@ async function scanOnly(text: string, flags: PairFlags): Promise<void> {
     ? [AGENT_STATE_FOLDER, memberOf(COORDINATOR_STATE_FOLDER)]
     : [flags.state, memberOf(flags.state)];
   const answer = await tellScanned(folders, text);
-  if (answer.result === "other") throw ofAnother(answer.name);
+  if (answer.result === "other") {
+    throw new CommandError(
+      `Cannot confirm "${answer.name}": what was scanned is of another machine, somebody may be in ` +
+        "between; the pairing was ended",
+      EXIT.refused,
+    );
+  }
   if (flags.json) printJson(answer);
   else print(`It is ${answer.name}: confirmed here; confirm at the other screen, too`);
 }
@@ -157,17 +162,22 @@ async function agreed(
   flags: PairFlags,
 ): Promise<Agreement> {
   const { agree } = await import("../agent/pair_agreement.ts");
+  const { decide } = await import("./pair_question.ts");
   return await agree(line, {
     hello: node.hello,
     check: (peer) => node.check(peer),
     keep: (peer, invite) => node.keep(peer, invite),
     makeInvite: (peer) => makeInvite(peer, flags),
-    async decide(peer, signal) {
-      const { name, nodeId: peerNodeId, handshakeHash } = peer;
-      const view = { name, ownNodeId: node.nodeId, peerNodeId, handshakeHash };
-      await showPeer(peer, view, node, flags);
-      return await decide(peer, view, state, flags, signal);
-    },
+    decide: (peer, signal) =>
+      decide(peer, {
+        ownName: node.hello.name,
+        ownNodeId: node.nodeId,
+        state,
+        expected: flags.scan ?? flags.expect,
+        isEnough: flags.scan !== undefined || flags.yes === true,
+        qrFile: flags.qr,
+        isJson: flags.json ?? false,
+      }, signal),
   });
 }
 
@@ -183,104 +193,6 @@ function announce(role: PairRole, line: PairLine, node: PairNode, flags: PairFla
   else {print(
       `\nListens on UDP port ${line.port}; on the other machine: tunnelmesh pair HOST:${line.port}`,
     );}
-}
-
-async function showPeer(
-  peer: MetPeer,
-  view: PairView,
-  node: PairNode,
-  flags: PairFlags,
-): Promise<void> {
-  const { pairText } = await import("../token/pair_text.ts");
-  const { qrPng, qrText } = await import("./qr.ts");
-  const text = pairText(view);
-  if (flags.qr !== undefined) await writePng(flags.qr, await qrPng(text));
-  const { name, nodeId, remote, outcome } = peer;
-  if (flags.json) {
-    const fingerprint = fingerprintOf(nodeId);
-    return printJson({ event: "met", name, nodeId, fingerprint, remote, outcome, qr: text });
-  }
-  print("");
-  showMachine(`The other machine, at ${remote}`, peer);
-  print(`\n${await qrText(text, Deno.stdout.isTerminal())}\n${text}\n`);
-  showMachine("This machine, as the other screen has to show it", {
-    name: node.hello.name,
-    nodeId: node.nodeId,
-  });
-}
-
-/** Waits for what a person says: beforehand, at the question, or by `pair --scan`. */
-async function decide(
-  peer: MetPeer,
-  view: PairView & { readonly name: string },
-  state: string,
-  flags: PairFlags,
-  signal: AbortSignal,
-): Promise<Decision> {
-  const { judgePairText } = await import("../token/pair_text.ts");
-  const { servePairSocket, unreadable } = await import("../agent/pair_socket.ts");
-  const expected = flags.scan ?? flags.expect;
-  if (expected !== undefined) {
-    const result = judgePairText(expected, view);
-    if (result === "unreadable") throw unreadable();
-    if (result === "other") return NOT_THE_EXPECTED;
-    say(flags, "Its fingerprint is the expected one");
-    if (flags.scan !== undefined || flags.yes) return { isConfirmed: true };
-  }
-  const decision = Promise.withResolvers<Decision>();
-  const take = (result: "match" | "other") =>
-    decision.resolve(result === "match" ? { isConfirmed: true } : NOT_THE_SCANNED);
-  const socket = servePairSocket(state, view, take);
-  aborted(signal).then(() => decision.resolve({ isConfirmed: false }));
-  const isOver = abortedBy(decision.promise);
-  const ask = async () => {
-    question(peer);
-    for await (const answer of readAnswers(isOver)) {
-      if (answer.kind === "yes") return decision.resolve({ isConfirmed: true });
-      if (answer.kind === "no") return decision.resolve({ isConfirmed: false });
-      const result = judgePairText(answer.text, view);
-      if (result !== "unreadable") return take(result);
-      printError("That is no whole fingerprint");
-      question(peer);
-    }
-    if (!isOver.aborted) {
-      printError("\nNobody answers here; it waits for tunnelmesh pair --scan TEXT");
-    }
-  };
-  ask().catch(decision.reject);
-  try {
-    return await decision.promise;
-  } finally {
-    socket.close();
-  }
-}
-
-const NOT_THE_EXPECTED: Decision = {
-  isConfirmed: false,
-  why: "its fingerprint is not the expected one, somebody may be in between",
-};
-const NOT_THE_SCANNED: Decision = {
-  isConfirmed: false,
-  why: "what was scanned is of another machine, somebody may be in between",
-};
-
-function question({ name, outcome }: MetPeer): void {
-  const text = `\nDoes the other screen show both fingerprints the same way? If you say yes, ${
-    MEANING[outcome]
-  }.\nPair with ${name}? [y, n, or what you scan there] `;
-  Deno.stderr.writeSync(new TextEncoder().encode(text));
-}
-
-/** Says what happens, where a person reads along. */
-function say(flags: PairFlags, text: string): void {
-  if (!flags.json) print(text);
-}
-
-/** A signal that aborts when something is settled. */
-function abortedBy(promise: Promise<unknown>): AbortSignal {
-  const controller = new AbortController();
-  promise.then(() => controller.abort(), () => controller.abort());
-  return controller.signal;
 }
 
 async function makeInvite(peer: MetPeer, flags: PairFlags) {
@@ -376,22 +288,6 @@ async function refuseExisting(path: string): Promise<void> {
   throw new CommandError(
     `Cannot write "${path}": it is there already; name another one, or remove it first`,
     EXIT.usage,
-  );
-}
-
-async function writePng(path: string, png: Uint8Array): Promise<void> {
-  try {
-    await Deno.writeFile(path, png, { createNew: true, mode: FILE_MODE });
-  } catch (cause) {
-    const why = cause instanceof Deno.errors.NotFound ? "there is no such folder" : String(cause);
-    throw new CommandError(`Cannot write "${path}": ${why}`, EXIT.failure, { cause });
-  }
-}
-
-function ofAnother(name: string): CommandError {
-  return new CommandError(
-    `Cannot confirm "${name}": ${NOT_THE_SCANNED.why}; the pairing was ended`,
-    EXIT.refused,
   );
 }
 

@@ -213,6 +213,7 @@ Deno.test("pair: what cannot be is told in one line", async () => {
     [right.host, [at(left), "--prologue", "a b"], 2, /printable ASCII/],
     [right.host, [at(left), "--range", "10.1.2.0/24"], 2, /the listening side chooses it/],
     [right.host, [at(left), "--invite"], 3, /only there invites are made/],
+    [right.host, [at(left), "--expect", "tunnelmesh:00"], 2, /no whole fingerprint/],
     [right.host, [at(left), "--qr", there], 2, /it is there already/],
     [right.host, ["--listen", "left:0"], 2, /port 0/],
     [right.host, ["--listen", "left:1"], 2, /no address/],
