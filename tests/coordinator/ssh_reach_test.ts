@@ -25,9 +25,12 @@ Deno.test("SqliteStore keeps what a node says of SSH, and takes over a registry 
     let store = new SqliteStore(path);
     store.save({ nodes: [plain] });
     store.close();
-    // As a program left it that knew nothing of SSH.
+    // As a program left it that knew nothing of SSH, nor of named invites.
     const old = new DatabaseSync(path);
-    old.exec("ALTER TABLE nodes DROP COLUMN ssh; PRAGMA user_version = 1");
+    old.exec(
+      "ALTER TABLE nodes DROP COLUMN ssh; ALTER TABLE tokens DROP COLUMN name;" +
+        "PRAGMA user_version = 1",
+    );
     old.close();
     store = new SqliteStore(path);
     deepStrictEqual([...store.load().nodes], [plain]);
