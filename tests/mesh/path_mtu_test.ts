@@ -6,8 +6,10 @@
  */
 
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import { PathMtu } from "../../lib/mesh/path_mtu.ts";
 import { DEFAULT_LIMITS } from "../../lib/session/limits.ts";
 import { DATA_OVERHEAD } from "../../lib/session/transport_keys.ts";
+import { FakeClock } from "../fakes/clock.ts";
 import { FakePeerLinks } from "../fakes/peer_carrier.ts";
 import { udpPacket } from "../fakes/packets.ts";
 import { recordedOf, type TestNode, twoNodes } from "./simulated_mesh.ts";
@@ -235,4 +237,39 @@ Deno.test("over IPv6 the same is found, by other headers", () => {
   ok(alice.statusOf(bob).path?.remote.startsWith("["));
   strictEqual(alice.statusOf(bob).mtu, 1340);
   return mesh.close();
+});
+
+Deno.test("PathMtu probes no stream, and takes only what was asked by the path in use", () => {
+  const clock = new FakeClock();
+  const probed: number[] = [];
+  const applied: number[] = [];
+  const mtu = new PathMtu({
+    clock,
+    mtu: 1408,
+    raiseAfterMs: () => MINUTE_MS,
+    largestDatagram: () => undefined,
+    rttMs: () => 10,
+    usedAt: () => clock.now(),
+    probe: (size) => probed.push(size),
+    apply: (limit) => applied.push(limit.mtu),
+  });
+  mtu.used({ kind: "relay", key: "relay", remote: "relay" });
+  mtu.unanswered();
+  mtu.refused();
+  clock.advance(10 * MINUTE_MS);
+  deepStrictEqual(probed, []);
+  const path = { kind: "udp", key: "udp 192.0.2.1:1", remote: "192.0.2.1:1" } as const;
+  mtu.used(path);
+  clock.advance(100);
+  deepStrictEqual(probed, [1408]);
+  mtu.fits({ ...path, key: "another" }, 1408);
+  clock.advance(300);
+  strictEqual(probed.length, 3, "that was no answer: again, and a short one");
+  mtu.fits(path, 1408);
+  probed.length = 0;
+  clock.advance(20_000);
+  deepStrictEqual([probed, applied], [[], []]);
+  mtu.lost();
+  clock.advance(10 * MINUTE_MS);
+  deepStrictEqual(probed, [], "nothing is left of a session that ended");
 });
