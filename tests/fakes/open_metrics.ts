@@ -16,7 +16,7 @@ export interface ReadFamily {
 
 const SUFFIX: Readonly<Record<string, string>> = { counter: "_total", gauge: "", info: "_info" };
 const NAME = /^[a-z_][a-z0-9_]*$/;
-const SAMPLE = /^([a-z_][a-z0-9_]*)(?:\{(.+)\})? (-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|NaN|[+-]Inf)$/;
+const SAMPLE = /^([a-z_][a-z0-9_]*)(?:\{(.+)\})? (-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|NaN|[+-]Inf)$/s;
 const LABEL = /^([a-z_][a-z0-9_]*)="((?:[^"\\\n]|\\[\\"n])*)"(,|$)/;
 
 /** Key of a sample: labels in any order. */
