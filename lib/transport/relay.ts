@@ -37,6 +37,8 @@ const GOOD_AFTER_MS = 10_000;
 const SETUP_TIMEOUT_MS = 15_000;
 /** How often the connection is looked at. */
 const CHECK_MS = 5_000;
+/** A look that comes so much too late says nothing of the far end. */
+const STOOD_STILL_MS = 2_000;
 /** Quiet for so long: a ping, which also keeps proxies from cutting the connection. */
 const QUIET_MS = 25_000;
 /** As {@linkcode QUIET_MS}, while this node sends. */
@@ -250,6 +252,7 @@ export class RelayTransport {
 
   /** Pings what is quiet, and ends what does not answer. */
   #watch(seen: { readonly heardAt: number; readonly pingedAt: number | undefined }): void {
+    const dueAt = this.#options.clock.now() + CHECK_MS;
     this.#after(CHECK_MS, () => {
       const attempt = this.#attempt!;
       const now = this.#options.clock.now();
@@ -258,6 +261,8 @@ export class RelayTransport {
         return this.#watch({ heardAt: now, pingedAt: undefined });
       }
       if (seen.pingedAt !== undefined && now - seen.pingedAt >= PONG_TIMEOUT_MS) {
+        // It was this process that stood still: an answer may be there, and not be read yet.
+        if (now - dueAt >= STOOD_STILL_MS) return this.#watch({ ...seen, pingedAt: now });
         return this.#lost("it stopped answering");
       }
       const quietMs = now - seen.heardAt;

@@ -111,7 +111,8 @@ Deno.test("RelayTransport comes back, by a new ticket, when the connection break
     random: () => 0,
     events: { opened: () => events.push("opened"), closed: () => events.push("closed") },
   });
-  await until(() => a.isConnected);
+  // The relay knows it only once it has read the ticket.
+  await until(() => a.isConnected && relay.listener.relay.counts.connections === 1);
   const path = a.pathTo(B);
   relay.listener.relay.stop();
   await until(() => !a.isConnected);

@@ -11,8 +11,25 @@ import { FakeClock } from "../fakes/clock.ts";
 
 const B = "bb".repeat(32);
 
+/** A clock of a process that may stand still: its timers come late then. */
+class LateClock extends FakeClock {
+  #stoodStillMs = 0;
+
+  override now(): number {
+    return super.now() + this.#stoodStillMs;
+  }
+
+  override schedule(at: number, callback: () => void): () => void {
+    return super.schedule(at - this.#stoodStillMs, callback);
+  }
+
+  standStill(ms: number): void {
+    this.#stoodStillMs += ms;
+  }
+}
+
 class Bench {
-  readonly clock = new FakeClock();
+  readonly clock = new LateClock();
   readonly log: string[] = [];
   canAsk = true;
   events!: RelaySocketEvents;
@@ -86,6 +103,20 @@ Deno.test("RelayTransport ends a connection that does not answer, and opens anot
   strictEqual(bench.transport.pathTo(B), undefined);
   await bench.open();
   deepStrictEqual(bench.take(), ["opened"]);
+});
+
+Deno.test("RelayTransport does not blame the far end when this process stood still", async () => {
+  const bench = await opened();
+  bench.clock.advance(25_000);
+  deepStrictEqual(bench.take(), ["ping"]);
+  bench.clock.advance(4_000);
+  bench.clock.standStill(60_000);
+  bench.clock.advance(1_000);
+  deepStrictEqual(bench.take(), [], "the answer may have come, and not be read yet");
+  bench.clock.advance(4_999);
+  deepStrictEqual(bench.take(), []);
+  bench.clock.advance(1);
+  deepStrictEqual(bench.take(), ["terminate", "closed: it stopped answering", "ask"]);
 });
 
 Deno.test("RelayTransport notices within seconds that nothing comes back while it sends", async () => {
