@@ -160,6 +160,8 @@ async function bothConfirm(line: PairLine, parts: AgreementParts, peer: MetPeer)
       theirs.then(() => new Promise<never>(() => {})),
       line.failed,
     ]);
+    // An answer that came because the waiting was over is none.
+    if (isOver.signal.aborted) await theirs;
     if (!decision.isConfirmed) {
       const why = decision.why ?? "it was not confirmed";
       throw new AgentError("refused", `Cannot pair with "${peer.name}": ${why}; nothing was kept`);

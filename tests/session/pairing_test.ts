@@ -13,6 +13,7 @@ import { writeMac1 } from "../../lib/session/mac.ts";
 import { pairMac1Key, type PairProfile } from "../../lib/session/pair_messages.ts";
 import { NATIVE_BACKEND } from "../../lib/crypto/backend.ts";
 import { countingBackend } from "../fakes/crypto_counter.ts";
+import { World } from "./world.ts";
 import { DELAY_MS, KEYS, PairWorld, pathTo, type SideOptions } from "./pair_world.ts";
 
 const THIRD = 3;
@@ -114,6 +115,22 @@ Deno.test("T13: other profiles, versions and lengths cost the listener nothing",
     world.deliver(listener, Uint8Array.of(...right, 0));
     deepStrictEqual(counts, { dh: 0, hash: 0, aead: 0, keys: 0 }, profile);
     strictEqual(listener.drops.length, others.length + 4 + 4 + 1);
+  }
+});
+
+Deno.test("T13: a node of a mesh or an allow-list takes nothing of a pairing", () => {
+  for (const profile of ["pair", "pair-interop"] as const) {
+    const pairing = new PairWorld({ profile }, { profile });
+    ok(pairing.until(() => pairing.dialler.met !== undefined));
+    const handshake = pairing.flights.filter(({ datagram }) => datagram[0]! <= THIRD);
+    for (const sessions of ["mesh", "allowed-peers"] as const) {
+      const world = new World();
+      const [node] = world.pair({ profile: sessions }, { profile: sessions });
+      node.crypto.reset();
+      for (const { datagram } of handshake) node.receive(datagram, "b");
+      strictEqual(node.dropped("unknown-profile"), 3, `${profile} to ${sessions}`);
+      deepStrictEqual(node.crypto.counts, { dh: 0, hash: 0, aead: 0, keys: 0 });
+    }
   }
 });
 
