@@ -35,7 +35,10 @@ export type Said = Readonly<Record<string, unknown>>;
 /** The other machine. */
 export class NoiseCPeer {
   readonly #socket: Deno.DatagramConn;
-  readonly #handshake: NoiseCHandshake;
+  readonly #start: () => NoiseCHandshake;
+  #handshake: NoiseCHandshake;
+  /** The initiation that was answered last, and the answer. */
+  #answered: { readonly request: string; readonly noise: Uint8Array } | undefined;
   #send: NoiseCCipher | undefined;
   #receive: NoiseCCipher | undefined;
   #remoteIndex = 0;
@@ -49,9 +52,10 @@ export class NoiseCPeer {
   /** Counters of what came, in the order in which it came. */
   readonly counters: number[] = [];
 
-  private constructor(socket: Deno.DatagramConn, handshake: NoiseCHandshake) {
+  private constructor(socket: Deno.DatagramConn, start: () => NoiseCHandshake) {
     this.#socket = socket;
-    this.#handshake = handshake;
+    this.#start = start;
+    this.#handshake = start();
   }
 
   /**
@@ -68,14 +72,17 @@ export class NoiseCPeer {
     const noise = await new Promise<NoiseC>((resolve) => createNoise(resolve));
     const { NOISE_ROLE_INITIATOR, NOISE_ROLE_RESPONDER } = noise.constants;
     const role = dial === undefined ? NOISE_ROLE_RESPONDER : NOISE_ROLE_INITIATOR;
-    const handshake = new noise.HandshakeState(XX, role);
-    handshake.Initialize(prologue, privateKey, null, null);
+    const start = () => {
+      const handshake = new noise.HandshakeState(XX, role);
+      handshake.Initialize(prologue, privateKey, null, null);
+      return handshake;
+    };
     const socket = Deno.listenDatagram({ transport: "udp", hostname: "127.0.0.1", port: 0 });
-    const peer = new NoiseCPeer(socket, handshake);
+    const peer = new NoiseCPeer(socket, start);
     void peer.#run();
     if (dial !== undefined) {
       peer.#to = { transport: "udp", hostname: "127.0.0.1", port: dial };
-      await peer.#out(1, [OWN_INDEX], handshake.WriteMessage(null));
+      await peer.#out(1, [OWN_INDEX], peer.#handshake.WriteMessage(null));
     }
     return peer;
   }
@@ -107,7 +114,7 @@ export class NoiseCPeer {
   async #run(): Promise<void> {
     for await (const [datagram, from] of this.#socket) {
       this.#to = from as Deno.NetAddr;
-      // What makes no sense to noise-c is dropped, as a copy of message 1.
+      // What makes no sense to noise-c is dropped.
       await this.#take(datagram).catch(() => {});
     }
   }
@@ -116,9 +123,8 @@ export class NoiseCPeer {
     const view = new DataView(datagram.buffer, datagram.byteOffset);
     switch (datagram[0]) {
       case 1:
-        this.#handshake.ReadMessage(datagram.subarray(8), true);
         this.#remoteIndex = view.getUint32(4, true);
-        await this.#out(2, [OWN_INDEX, this.#remoteIndex], this.#handshake.WriteMessage(null));
+        await this.#out(2, [OWN_INDEX, this.#remoteIndex], this.#answer(datagram));
         break;
       case 2:
         this.#remoteIndex = view.getUint32(4, true);
@@ -135,6 +141,17 @@ export class NoiseCPeer {
         await this.#open(datagram, view.getUint32(8, true));
         break;
     }
+  }
+
+  /** The same answer to a copy; a fresh initiation starts afresh. */
+  #answer(initiation: Uint8Array): Uint8Array {
+    const request = initiation.join();
+    if (this.#answered?.request !== request) {
+      this.#handshake = this.#start();
+      this.#handshake.ReadMessage(initiation.subarray(8), true);
+      this.#answered = { request, noise: Uint8Array.from(this.#handshake.WriteMessage(null)) };
+    }
+    return this.#answered.noise;
   }
 
   #split(): void {
