@@ -19,8 +19,10 @@ const LEFT_WITHIN_MS = IS_SOAK ? 2_000 : 5_000;
 const HEALED_WITHIN_MS = IS_SOAK ? 500 : 5_000;
 /** A gap up to here is the machine's: nothing is lost in it. */
 const NO_GAP_MS = IS_SOAK ? 500 : 3_000;
-/** Packets that a machine may lose which has no processor for one of the nodes for a while. */
-const NOISE = IS_SOAK ? 0 : 5;
+/** Packets that a machine may lose which has no processor for one of the nodes for a while… */
+const NOISE = IS_SOAK ? 0 : 10;
+/** …and the same just after a gap, when TCP catches up. */
+const NOISE_AFTER_GAP = IS_SOAK ? 0 : 30;
 const PLANES = IS_SOAK ? ["linux", "portable"] : ["linux"];
 
 for (const plane of PLANES) {
@@ -67,7 +69,7 @@ for (const plane of PLANES) {
         if (what === "coordinator restarted, relay") continue;
         const isQuick = /open one|moved/.test(what);
         ok(healedMs <= (isQuick ? HEALED_WITHIN_MS : LEFT_WITHIN_MS), `${what}\n${story}`);
-        ok(lostBeside <= NOISE, `${what}: lost by the switch itself\n${story}`);
+        ok(lostBeside <= NOISE_AFTER_GAP, `${what}: lost by the switch itself\n${story}`);
       }
       const { endpoints } = await roamer.status();
       deepStrictEqual(endpoints.filter((text) => text.startsWith("10.2.")), [], "old addresses");
