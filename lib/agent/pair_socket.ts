@@ -39,6 +39,7 @@ export function servePairSocket(
     "scan": ({ text }): ScanAnswer => {
       const result = judgePairText(String(text), peer);
       if (result === "unreadable") throw unreadable();
+      if (result === "own-screen") throw ownScreen();
       setTimeout(() => scanned(result), ANSWER_FIRST_MS);
       return { name: peer.name, nodeId: peer.peerNodeId, result };
     },
@@ -65,6 +66,14 @@ export async function tellScanned(folders: readonly string[], text: string): Pro
     "not-running",
     "Cannot check what was scanned: no pairing waits for it here; start tunnelmesh pair, or name " +
       "its folder by --state",
+  );
+}
+
+/** The error for the code of this machine's own screen. */
+export function ownScreen(): AgentError {
+  return new AgentError(
+    "usage",
+    "Cannot take what was scanned: it is the code on this machine's own screen; scan the other one",
   );
 }
 

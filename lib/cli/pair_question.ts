@@ -131,7 +131,11 @@ async function readDecision(
     const result = judgePairText(answer.text, view);
     if (result === "match") return { isConfirmed: true };
     if (result === "other") return OTHER_THAN_SCANNED;
-    printError("That is no whole fingerprint");
+    printError(
+      result === "own-screen"
+        ? "That is the code on this screen; scan the other one"
+        : "That is no whole fingerprint",
+    );
     putQuestion(peer);
   }
   if (!isOver.aborted) {

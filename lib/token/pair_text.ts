@@ -24,6 +24,12 @@ const TEXT = new RegExp(
   `^${FINGERPRINT_SCHEME}([0-9a-f]{64})\\?pair=([0-9a-f]{${2 * CODE_LENGTH}})$`,
 );
 
+/**
+ * What was scanned: the other machine; another one; this machine's own screen by mistake, which
+ * proves nothing; or no whole fingerprint at all.
+ */
+export type PairJudgement = "match" | "other" | "own-screen" | "unreadable";
+
 /** What both screens are about. */
 export interface PairView {
   /** This machine's node id, 64 lower-case hex digits. */
@@ -44,17 +50,14 @@ export function pairText({ peerNodeId, handshakeHash }: PairView): string {
  *
  * @param text The text of the other screen's QR code; or the other machine's fingerprint, as text of
  * a QR code, all hex digits or all words.
- * @returns `unreadable` if the text is neither, or only a part of it.
  */
-export function judgePairText(
-  text: string,
-  view: PairView,
-): "match" | "other" | "unreadable" {
+export function judgePairText(text: string, view: PairView): PairJudgement {
   const match = TEXT.exec(text.trim().toLowerCase());
   if (match === null) return judgeFingerprint(text, view.peerNodeId);
   const [, nodeId, code] = match;
-  const isOneOfUs = nodeId === view.peerNodeId || nodeId === view.ownNodeId;
-  return isOneOfUs && code === codeOf(view.handshakeHash) ? "match" : "other";
+  if (code !== codeOf(view.handshakeHash)) return "other";
+  if (nodeId === view.peerNodeId) return "own-screen";
+  return nodeId === view.ownNodeId ? "match" : "other";
 }
 
 function codeOf(handshakeHash: Uint8Array): string {

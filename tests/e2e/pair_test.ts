@@ -73,7 +73,10 @@ Deno.test("pair: one scans the other screen, the other one answers", async () =>
   const png = `${lab.folder}/left.png`;
   await left.listen("--qr", png);
   await right.start(at(left));
-  await Promise.all([left.met(), right.met()]);
+  const [onLeft] = await Promise.all([left.met(), right.met()]);
+  const own = await left.scan(onLeft.qr);
+  strictEqual(own.code, 2);
+  match(own.stderr, /^tunnelmesh: .* this machine's own screen; scan the other one\n$/);
   const scanned = await right.scan(await decodeQr(png));
   strictEqual(scanned.code, 0, scanned.stderr);
   match(scanned.stdout, /^It is left: confirmed here/);

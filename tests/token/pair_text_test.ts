@@ -2,7 +2,12 @@ import { strictEqual } from "node:assert/strict";
 import fc from "fast-check";
 import { fingerprintHex, fingerprintWords } from "../../lib/token/fingerprint.ts";
 import { fingerprintText } from "../../lib/token/fingerprint_text.ts";
-import { judgePairText, pairText, type PairView } from "../../lib/token/pair_text.ts";
+import {
+  judgePairText,
+  type PairJudgement,
+  pairText,
+  type PairView,
+} from "../../lib/token/pair_text.ts";
 
 const LEFT = "0123456789abcdef".repeat(4);
 const RIGHT = "fedcba9876543210".repeat(4);
@@ -22,9 +27,9 @@ function onRight(peerNodeId: string, handshakeHash = HASH): string {
 const OTHER_HASH = new Uint8Array(32).fill(8);
 
 /** What is given to the left machine, which has met right; the judgement, why. */
-const ROWS: [text: string, judgement: "match" | "other" | "unreadable", why: string][] = [
+const ROWS: [text: string, judgement: PairJudgement, why: string][] = [
   [onRight(LEFT), "match", "the other screen, of this handshake"],
-  [pairText(left(RIGHT)), "match", "this very screen: the other machine, and this handshake"],
+  [pairText(left(RIGHT)), "own-screen", "this very screen, scanned by mistake, proves nothing"],
   [`  ${onRight(LEFT).toUpperCase()}\n`, "match", "blanks around it and case do not matter"],
   [onRight(LEFT, OTHER_HASH), "other", "this machine, but in another handshake"],
   [onRight(MALLORY, OTHER_HASH), "other", "right has met somebody else"],
