@@ -104,9 +104,11 @@ export function formatPeers(peers: readonly AgentPeerStatus[], now: number): str
     .map(({ name, refused }) => `${name} is refused: ${refused}`);
   const reasons = peers.filter(({ path }) => path.why !== undefined)
     .map(({ name, path }) => `${name} has no direct path: ${path.why}`);
+  const limits = peers.filter(({ path }) => path.mtu !== undefined)
+    .map(({ name, path }) => `The path to ${name} carries packets of ${path.mtu} bytes at most`);
   const columns = heading.length;
   const table = formatTable([heading, ...rows], [columns - 4, columns - 2, columns - 1]);
-  return [table, ...refusals, ...reasons].join("\n");
+  return [table, ...refusals, ...reasons, ...limits].join("\n");
 }
 
 /** Whoever is refused, or disabled in the file of allow-list mode, is offline for a reason. */

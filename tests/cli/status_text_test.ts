@@ -74,6 +74,10 @@ Deno.test("formatPeers() makes a table", () => {
     formatPeers([{ ...hub!, path }], NOW).split("\n").at(-1),
     "hub has no direct path: UDP is blocked here",
   );
+  strictEqual(
+    formatPeers([{ ...hub!, path: { ...hub!.path, mtu: 1340 } }], NOW).split("\n").at(-1),
+    "The path to hub carries packets of 1340 bytes at most",
+  );
 });
 
 Deno.test("formatPeers() says who is known, and why somebody is refused", () => {
