@@ -33,16 +33,21 @@ const CONNECTS = IS_SOAK ? 5 : 2;
 /** Of its rate under a flood to a closed port. */
 const LEAST_SHARE = IS_SOAK ? 0.8 : 0.4;
 /** What the runtime's heap may grow to, and by how much after the first flood. */
-const RSS_MAX_BYTES = 400 << 20;
+const RSS_MAX_BYTES = 512 << 20;
 const GROWTH_MAX_BYTES = (IS_SOAK ? 96 : 192) << 20;
+/** A slow machine loses an initiation now and then; the next one is sent within a second. */
+const SPARE_MS = IS_SOAK ? 0 : 1_000;
 /** Share of the machine that others may use; above it a figure says little, and is measured again. */
-const MAX_FOREIGN_SHARE = 0.1;
+const MAX_FOREIGN_SHARE = IS_SOAK ? 0.1 : 0;
 const ATTEMPTS = 4;
 
-/** What is sent: how many, how fast, whether mac1 is right. */
-const FLOODS: [name: string, count: number, perSecond: number, hasMac1: boolean][] = IS_SOAK
-  ? [["without mac1", 200_000, 5_000, false], ["with mac1", 100_000, 2_500, true]]
-  : [["without mac1", 15_000, 4_000, false], ["with mac1", 10_000, 2_500, true]];
+/** What is sent: how many at most, how fast, whether mac1 is right. */
+const FLOODS: [name: string, count: number, perSecond: number, hasMac1: boolean][] = [
+  ["without mac1", 200_000, IS_SOAK ? 5_000 : 3_000, false],
+  ["with mac1", 100_000, IS_SOAK ? 2_500 : 1_500, true],
+];
+/** Least time that a flood is on; in a soak all of it is sent. */
+const WINDOW_MS = IS_SOAK ? 38_000 : 3_000;
 
 for (const plane of ["linux", "portable"] as const) {
   Deno.test(`T4, T5: in a flood a peer connects and a transfer goes on (${plane})`, async () => {
@@ -70,7 +75,7 @@ for (const plane of ["linux", "portable"] as const) {
         const open = await measure({ server, late }, stranger, { ...flood, port: PORT });
         const foreign = await foreignShare();
         const what = `${plane}, flood ${name}`;
-        figure(`${what}: dropped`, open.drops, `of ${count}, ${open.said}`);
+        figure(`${what}: dropped`, open.drops, `datagrams, ${open.said}`);
         figure(`${what}: a peer connects after`, open.connectMs, `ms (${open.times})`);
         figure(
           `${what}: the same, flood to a closed port`,
@@ -81,8 +86,9 @@ for (const plane of ["linux", "portable"] as const) {
         figure(`${what}: the same, flood to a closed port`, closed.rate, "Mbit/s");
         figure(`${what}: others' share of the machine`, foreign * 100, "%");
         figure(`${what}: memory of the server`, open.rss / 2 ** 20, "MiB afterwards");
-        ok(open.drops >= count / 2 && closed.drops < count / 2, "the flood came in");
-        const isQuick = open.connectMs <= closed.connectMs + 2 * RTT_MS;
+        const least = WINDOW_MS / 1000 * perSecond / 2;
+        ok(open.drops >= least && closed.drops < least, "the flood came in");
+        const isQuick = open.connectMs <= closed.connectMs + 2 * RTT_MS + SPARE_MS;
         warm ??= open.rss;
         ok(open.rss < RSS_MAX_BYTES && open.rss - warm < GROWTH_MAX_BYTES, "something is kept");
         if (isQuick && open.rate >= LEAST_SHARE * closed.rate) break;
@@ -104,9 +110,10 @@ async function measure({ server, late }: Ends, stranger: Stranger, flood: Flood)
   const before = sum((await server.status()).drops);
   const process = await stranger.flood(flood);
   await sleep(300);
-  const windowMs = flood.count / flood.perSecond * 1000 - 800;
-  const [rate, times] = await Promise.all([rateOf(server, windowMs), connects(late)]);
-  strictEqual(await process.ended, 0, process.stderr);
+  const [rate, times] = await Promise.all([rateOf(server, WINDOW_MS), connects(late)]);
+  ok(process.code === undefined || IS_SOAK, `the flood was on all the while: ${process.stderr}`);
+  if (IS_SOAK) strictEqual(await process.ended, 0, process.stderr);
+  else await process.stop();
   await sleep(300);
   return {
     rate,
@@ -126,7 +133,8 @@ async function connects(late: StaticEnd): Promise<number[]> {
     const asking = ["ping", "-n", "-i", String(PING_EVERY_MS / 1000), "10.9.0.1"];
     const pinging = late.host.start(asking);
     // A single packet may be lost among those of the transfer; the session was there for the next.
-    const [, number, ms] = await pinging.shows(/icmp_seq=(\d+) .* time=([\d.]+) ms/);
+    const [, number, ms] = await pinging.shows(/icmp_seq=(\d+) .* time=([\d.]+) ms/)
+      .catch(() => [undefined, Infinity, 0]);
     times.push((Number(number) - 1) * PING_EVERY_MS + Number(ms));
     await pinging.stop();
     strictEqual(await late.process.stop(), 0);
