@@ -124,10 +124,11 @@ Deno.test("who is disabled is off SSH and relay at once, too", async () => {
       30_000,
     );
   }
+  const ofA = [a.host.ipv4, a.host.ipv6];
   const connections = async (node: Node, port: string) =>
     (await node.host.must(["ss", "-Htn", "state", "established", "sport", "=", port]))
-      .split("\n").filter((line) => line.includes(a.host.ipv4)).length;
-  strictEqual(await connections(b, SSH_PORT), 1);
+      .split("\n").filter((line) => ofA.some((one) => line.includes(one))).length;
+  ok(await connections(b, SSH_PORT) >= 1);
   ok(await connections(mesh.coordinator, COORDINATOR_PORT) >= 2, "its line, and the relay's");
 
   await change(mesh, "disable", "a");
