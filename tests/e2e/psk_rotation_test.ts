@@ -95,7 +95,11 @@ Deno.test("the mesh PSK is replaced under load without a packet lost, for who is
   for (const [i, name] of ["a", "c"].entries()) {
     lost += sent[i]! - arrived[i]!;
     figure(`${name}'s datagrams lost over two rotations`, sent[i]! - arrived[i]!, `of ${sent[i]}`);
-    figure(`${name}'s rekeys`, after[i]!.handshakes - before[i]!.handshakes, `in ${seconds} s`);
+    figure(
+      `${name}'s rekeys`,
+      after[i]!.handshakes - before[i]!.handshakes,
+      `in ${seconds.toFixed()} s`,
+    );
     ok(sent[i]! > seconds * RATE * 0.6, `${sent[i]} sent`);
   }
   figure("of these by full queues of the kernel", overflowed, "packets");
