@@ -17,7 +17,7 @@
  * @module
  */
 
-import { Host, removeNamespace, sweep } from "./namespaces.ts";
+import { Host, PREFIX, removeNamespace, sweep } from "./namespaces.ts";
 import {
   type FirewallMode,
   firewallRules,
@@ -79,7 +79,7 @@ export class NatLab implements AsyncDisposable {
     /** Addresses of the hosts of private networks. */
     readonly families: Families,
   ) {
-    this.#prefix = `tm-${Deno.pid}-${labs++}`;
+    this.#prefix = `${PREFIX}${Deno.pid}-${labs++}`;
   }
 
   /** Makes it: both gateways `cone` and `open`. @throws {Error} If it cannot be made here. */
