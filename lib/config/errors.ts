@@ -26,6 +26,8 @@ export class ConfigError extends Error {
     options?: ErrorOptions,
   ) {
     const place = line === undefined ? file : `${file}:${line}:${column ?? 1}`;
-    super(`Cannot use the configuration ${place}: ${fault}`, options);
+    // Keys and names of the file are in it, with whatever a line or a terminal would act on.
+    const text = fault.replace(/\p{Cc}+/gu, " ");
+    super(`Cannot use the configuration ${place}: ${text}`, options);
   }
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { match, ok } from "node:assert/strict";
+import { match, ok, throws } from "node:assert/strict";
 import process from "node:process";
 import { toBase64 } from "../../lib/base/bytes.ts";
 import { parseAllowedPeers } from "../../lib/config/allowed_peers.ts";
@@ -99,7 +99,7 @@ for (
         } catch (error) {
           if (!(error instanceof ConfigError)) throw error;
           match(error.message, /^Cannot use the configuration f/);
-          ok(!error.message.includes("\n"), "one line");
+          ok(!/\p{Cc}/u.test(error.message), "one line, and nothing that a terminal acts on");
           return /no valid YAML/.test(error.message) ? "refused" : "past";
         }
       },
@@ -109,3 +109,20 @@ for (
     ok(warned === undefined, `${warned}: standard error is for one line`);
   });
 }
+
+Deno.test("a configuration is told to be wrong in one line, whatever its keys are", () => {
+  for (
+    const text of [
+      '"a\\nb": 1',
+      '"a\\e[2J": 1',
+      'allowedPeers: [{"x\\ny": 1}]',
+      '? "a\n\n  b"\n: 1',
+    ]
+  ) {
+    throws(() => parseAllowedPeers(text, "f"), (error: unknown) => {
+      ok(error instanceof ConfigError);
+      ok(/unknown key/.test(error.message) && !/\p{Cc}/u.test(error.message), error.message);
+      return true;
+    });
+  }
+});
