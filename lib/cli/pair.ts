@@ -17,7 +17,6 @@ import { CommandError, EXIT } from "./exit.ts";
 import { watchForStop } from "./foreground.ts";
 import { type CommonOptions, parseSeconds, withCommonOptions } from "./options.ts";
 import { print, printError, printJson } from "./output.ts";
-import { fingerprintOf, showMachine } from "./pair_screen.ts";
 
 /** Port of a listening side, and of the network of the two, unless chosen otherwise. */
 const DEFAULT_PORT = 51_820;
@@ -105,7 +104,7 @@ async function pair(host: string | undefined, flags: PairFlags): Promise<void> {
   let line: PairLine | undefined;
   try {
     line = await openLine(role, flags, node, stop.signal);
-    announce(role, line, node, flags);
+    await announce(role, line, node, flags);
     agreement = await agreed(line, node, state, flags);
   } finally {
     await line?.close();
@@ -115,7 +114,7 @@ async function pair(host: string | undefined, flags: PairFlags): Promise<void> {
     }
     stop.close();
   }
-  tell(agreement, state, flags);
+  await tell(agreement, state, flags);
 }
 
 /** Gives what was scanned to the pairing that waits for it. */
@@ -181,8 +180,14 @@ async function agreed(
   });
 }
 
-function announce(role: PairRole, line: PairLine, node: PairNode, flags: PairFlags): void {
+async function announce(
+  role: PairRole,
+  line: PairLine,
+  node: PairNode,
+  flags: PairFlags,
+): Promise<void> {
   const { nodeId, hello: { name } } = node;
+  const { fingerprintOf, showMachine } = await import("./pair_screen.ts");
   if (flags.json) {
     const event = role.kind === "listen" ? "listening" : "dialling";
     const self = { name, nodeId, fingerprint: fingerprintOf(nodeId) };
@@ -207,7 +212,11 @@ async function makeInvite(peer: MetPeer, flags: PairFlags) {
 }
 
 /** What is kept, and how to go on. */
-function tell({ peer, kept, isMutual }: Agreement, state: string, flags: PairFlags): void {
+async function tell(
+  { peer, kept, isMutual }: Agreement,
+  state: string,
+  flags: PairFlags,
+): Promise<void> {
   const { name, nodeId, outcome } = peer;
   const folder = flags.state === undefined ? "" : ` --state ${state}`;
   const command = outcome === "static"
@@ -218,6 +227,7 @@ function tell({ peer, kept, isMutual }: Agreement, state: string, flags: PairFla
     : undefined;
   if (flags.json) {
     const { file } = kept;
+    const { fingerprintOf } = await import("./pair_screen.ts");
     return printJson({
       ...{ event: "paired", name, nodeId, fingerprint: fingerprintOf(nodeId), outcome, isMutual },
       ...(file !== undefined && { file }),

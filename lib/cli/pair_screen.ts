@@ -1,5 +1,6 @@
 /**
- * What a person sees and answers while two machines pair.
+ * What a person sees and answers while two machines pair. Costs a list of words: imported only by
+ * who pairs.
  *
  * @module
  */
