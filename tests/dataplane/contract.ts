@@ -40,6 +40,7 @@ export function testDataPlane(
         plane.setOwnAddresses([OWN[4], OWN[6]]);
         plane.setPeer(PEER_ID, prefixes("100.64.0.2/32", "fd00::2/128", "10.2.0.0/16"));
         plane.setPeer(OTHER_ID, prefixes("100.64.0.3/32", "fd00::3/128"));
+        await scene.bench.settle();
         await run(scene);
       } finally {
         await scene.bench.close();

@@ -232,8 +232,9 @@ async function survivesGarbage(scene: Scene): Promise<void> {
       datagram.set(header.subarray(0, length));
       datagram[0] = type;
       scene.bench.fromNetwork(datagram, scene.bench.paths[0]);
+      // Fewer than a kernel drops that has no time for them.
+      if (length % 250 === 0) await scene.bench.settle();
     }
-    await scene.bench.settle();
   }
   deepStrictEqual(scene.bench.toMachine(), []);
   deepStrictEqual(scene.bench.toNetwork(), []);

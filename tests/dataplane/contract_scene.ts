@@ -24,7 +24,7 @@ export interface PlaneBench {
   fromMachine(packet: Uint8Array): void;
   /** A far socket sends a datagram to the plane. */
   fromNetwork(datagram: Uint8Array, path: Path): void;
-  /** Lets everything that is under way arrive. */
+  /** Lets everything that is under way arrive, and the plane do what it was told. */
   settle(): Promise<void>;
   /** Takes what the plane wrote into the TUN. */
   toMachine(): Uint8Array[];
@@ -99,8 +99,12 @@ export class Scene {
     return this.bench.toMachine();
   }
 
-  /** The machine sends a packet; returns what left for it. */
+  /**
+   * The machine sends a packet; returns what left for it. What the plane was told before holds for
+   * it: a packet may overtake that, which is not what is asked here.
+   */
   async depart(packet: Uint8Array) {
+    await this.bench.settle();
     this.bench.fromMachine(packet);
     await this.bench.settle();
     return this.bench.toNetwork();

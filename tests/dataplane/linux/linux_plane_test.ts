@@ -8,7 +8,6 @@
  * @module
  */
 
-import { libc } from "../../../ffi/libc.ts";
 import { Poller } from "../../../ffi/poller.ts";
 import { openUdpSocket } from "../../../ffi/udp_linux.ts";
 import type { DataPlaneEvents } from "../../../lib/dataplane/data_plane.ts";
@@ -20,6 +19,7 @@ import type { Path } from "../../../lib/session/path.ts";
 import { Namespace, NEEDS_NET_ADMIN } from "../../ffi/namespace.ts";
 import { type PlaneBench, testDataPlane } from "../contract.ts";
 import { completeChecksums, naiveSplit } from "./naive_offload.ts";
+import { Markers, settled } from "./settling.ts";
 import { SocketPair } from "./socket_pair.ts";
 
 const VNET_SIZE = 10;
@@ -30,13 +30,20 @@ async function setUp(events: DataPlaneEvents): Promise<PlaneBench> {
   const namespace = await Namespace.create();
   const poller = new Poller();
   const pair = new SocketPair();
+  const markers = new Markers(events);
+  let isClosed = false;
+  const close = () => {
+    isClosed = true;
+    return Promise.resolve();
+  };
   const { plane, near, ends } = namespace.within(() => {
     const open = (port: number) => openUdpSocket({ port, poller, formatEndpoint });
     const near = open(PORTS.near);
     const plane = new LinuxPlane({
-      tun: { fd: pair.near, hasUdpSegmentation: true, close: () => Promise.resolve() },
+      tun: { fd: pair.near, hasUdpSegmentation: true, close },
       socket: near,
-      events,
+      carrier: markers.carrier,
+      events: markers.events,
       limits: DEFAULT_LIMITS,
     });
     return { plane, near, ends: PORTS.far.map(open) };
@@ -59,6 +66,7 @@ async function setUp(events: DataPlaneEvents): Promise<PlaneBench> {
     const dropped = Object.values(plane.drops).reduce((sum, drops) => sum + drops, 0);
     return written.length + left.length + dropped;
   };
+  const descriptors = [pair.near, ...[near, ...ends].map((socket) => socket.descriptors.ipv4)];
   return {
     plane,
     paths,
@@ -69,15 +77,8 @@ async function setUp(events: DataPlaneEvents): Promise<PlaneBench> {
       end.send(datagram, end.path(parseEndpoint(`127.0.0.1:${PORTS.near}`)));
     },
     async settle() {
-      // Two threads at work: over when both wait in poll and nothing has come for a few turns.
-      let before = -1;
-      for (let quiet = 0; quiet < 5; quiet++) {
-        await new Promise((resolve) => setTimeout(resolve, 2));
-        const now = count();
-        const isUnread = [near, ...ends].some(({ descriptors }) => unreadBytes(descriptors) > 0);
-        if (now !== before || isUnread || !areWorkersWaiting()) quiet = -1;
-        before = now;
-      }
+      if (isClosed) return;
+      await settled({ plane, markers, namespace, descriptors, count });
       plane.refresh();
     },
     toMachine() {
@@ -99,34 +100,6 @@ async function setUp(events: DataPlaneEvents): Promise<PlaneBench> {
 }
 
 testDataPlane("LinuxPlane", setUp, NEEDS_NET_ADMIN);
-
-/** ioctl(2): how much the next read brings. */
-const FIONREAD = 0x541bn;
-
-/** Whether datagrams wait in a socket's IPv4 half; all of them here are longer than nothing. */
-function unreadBytes({ ipv4 }: { readonly ipv4: number }): number {
-  const count = new Uint8Array(4);
-  libc.ioctl(ipv4, FIONREAD, count);
-  return new Int32Array(count.buffer)[0]!;
-}
-
-/** Number of the system call poll(2), in which a worker waits. */
-const POLL = Deno.build.arch === "x86_64" ? "7" : "73"; // ppoll on arm64
-
-/** Whether every worker thread of this process is asleep in poll(2). */
-function areWorkersWaiting(): boolean {
-  const tasks = "/proc/self/task";
-  for (const { name } of Deno.readDirSync(tasks)) {
-    try {
-      if (!Deno.readTextFileSync(`${tasks}/${name}/comm`).startsWith("worker-")) continue;
-      const call = Deno.readTextFileSync(`${tasks}/${name}/syscall`).split(" ")[0];
-      if (call !== POLL) return false;
-    } catch {
-      // The thread has ended meanwhile.
-    }
-  }
-  return true;
-}
 
 /** As a kernel hands it over that computed all checksums. */
 function withHeader(packet: Uint8Array): Uint8Array {
