@@ -10,7 +10,7 @@
  * @module
  */
 
-import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
+import { match, ok, strictEqual } from "node:assert/strict";
 import type { Host } from "../lab/namespaces.ts";
 import { NatLab, type Side } from "../lab/nat.ts";
 import { eventually } from "../lab/processes.ts";
@@ -92,6 +92,8 @@ for (const row of ROWS) {
     const fits = NARROW - OVERHEAD[family];
     const found = [[a, "hostb"], [b, "hosta"]] as const;
     await eventually("both know what fits", async () => {
+      // On a machine that is busy the transfer may have been over before.
+      if (connector.code !== undefined) await pingBothWays(a, b, 1408);
       for (const [node, peer] of found) if ((await node.peer(peer)).path.mtu !== fits) return false;
       return true;
     }, 40_000);
@@ -104,13 +106,13 @@ for (const row of ROWS) {
     }
     const seconds = (performance.now() - startedAt) / 1000;
     figure(`${BYTES / 1e6} MB both ways, narrow after 1 MB, ${name}`, seconds, "s");
-    for (const [node, peer] of found) strictEqual((await node.peer(peer)).path.kind, "udp");
+    await areDirect(found);
 
     // Whoever sends too much is told how much fits, and that does pass.
     const refused = await ping(a.host, address, 1408);
     ok(refused.code !== 0, refused.stdout);
     match(refused.stdout + refused.stderr, new RegExp(`mtu ?= ?${fits}\\b`));
-    strictEqual((await ping(a.host, address, fits)).code, 0);
+    await eventually("what fits", async () => (await ping(a.host, address, fits)).code === 0);
     strictEqual((await ping(a.host, address, fits + 1)).code !== 0, true);
 
     await setMtu(lab, 1500);
@@ -128,7 +130,7 @@ for (const row of ROWS) {
       "everything fits again",
       async () => (await ping(a.host, address, 1408)).code === 0,
     );
-    deepStrictEqual((await a.peer("hostb")).path.kind, "udp");
+    await areDirect(found);
   });
 }
 
@@ -166,8 +168,9 @@ Deno.test(
     // Nobody on the way makes fragments, and the system has not heard that it should.
     await narrowTo1280(lab, a, b, 1280 - OVERHEAD.ipv6);
     const { ipv4 } = (await a.peer("hostb")).addresses;
-    strictEqual((await ping(a.host, ipv4, 1280 - OVERHEAD.ipv6)).code, 0);
-    ok((await ping(a.host, ipv4, 1281 - OVERHEAD.ipv6)).code !== 0);
+    const fits = 1280 - OVERHEAD.ipv6;
+    await eventually("what fits", async () => (await ping(a.host, ipv4, fits)).code === 0);
+    ok((await ping(a.host, ipv4, fits + 1)).code !== 0);
   },
 );
 
@@ -184,7 +187,22 @@ async function narrowTo1280(lab: NatLab, a: Node, b: Node, stated: number): Prom
     }));
     return mtus.every((mtu) => mtu === stated);
   }, 60_000);
-  for (const [node, name] of ends) strictEqual((await node.peer(name)).path.kind, "udp");
+  await areDirect(ends);
+}
+
+/** Waits until nodes have a direct path, which one that was not run in time may leave for a while. */
+async function areDirect(ends: readonly (readonly [node: Node, peer: string])[]): Promise<void> {
+  for (const [node, peer] of ends) {
+    const what = `${node.host.name} has a direct path`;
+    await eventually(what, async () => (await node.peer(peer)).path.kind === "udp");
+  }
+}
+
+/** One ping of so many bytes each way, whatever becomes of it. */
+async function pingBothWays(a: Node, b: Node, bytes: number): Promise<void> {
+  for (const [node, peer] of [[a, "hostb"], [b, "hosta"]] as const) {
+    await ping(node.host, (await node.peer(peer)).addresses.ipv4, bytes);
+  }
 }
 
 /** Routers drop what is too large, and do not say so. */

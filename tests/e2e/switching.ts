@@ -16,6 +16,7 @@ import type { Background } from "../lab/processes.ts";
 import { eventually, sleep } from "../lab/processes.ts";
 import { NatLab } from "../lab/nat.ts";
 import { isThere } from "../packages.ts";
+import { kernelDrops } from "./kernel_drops.ts";
 import type { PathKind } from "./nat_matrix.ts";
 import { IS_SOAK, Node } from "./mesh.ts";
 
@@ -37,6 +38,8 @@ export interface Cost {
   readonly lost: number;
   /** Of those, the ones outside the longest row of lost ones: what a switch itself lost. */
   readonly lostBeside: number;
+  /** Packets of any kind that the kernels lost because a node was not run in time. */
+  readonly byKernels: number;
   /** Longest time between two answers in ms. */
   readonly gapMs: number;
   /** From the end of the change (the network is as it will be) to the end of that row, in ms. */
@@ -114,6 +117,7 @@ export class SwitchingScene implements AsyncDisposable {
   async cost(what: string, expected: PathKind, change: () => Promise<void>): Promise<Cost> {
     await this.#calm(what);
     const before = this.#answers.at(-1)!.sequence;
+    const droppedBefore = await kernelDrops([this.roamer, this.peer]);
     using watch = this.#watchKinds();
     await change();
     const changedAt = Date.now();
@@ -121,7 +125,8 @@ export class SwitchingScene implements AsyncDisposable {
     await this.#calm(what);
     await this.#until(`${what}: ${expected} at both ends`, () => this.areBoth(expected));
     await this.#calm(what);
-    return { what, kinds: watch.kinds, ...this.#costSince(before, changedAt) };
+    const byKernels = await kernelDrops([this.roamer, this.peer]) - droppedBefore;
+    return { what, kinds: watch.kinds, byKernels, ...this.#costSince(before, changedAt) };
   }
 
   /** Whether the TCP connection that was there from the start still carries something. */
@@ -201,7 +206,7 @@ export class SwitchingScene implements AsyncDisposable {
     });
   }
 
-  #costSince(before: number, changedAt: number): Omit<Cost, "what" | "kinds"> {
+  #costSince(before: number, changedAt: number): Omit<Cost, "what" | "kinds" | "byKernels"> {
     const answers = this.#answers.filter(({ sequence }) => sequence >= before)
       .sort((a, b) => a.sequence - b.sequence);
     const holes = answers.slice(1).map(({ sequence, at }, i) => ({
@@ -224,9 +229,9 @@ export class SwitchingScene implements AsyncDisposable {
 /** Writes costs as a table. */
 export function formatCosts(costs: readonly Cost[]): string {
   const rows = [
-    ["what", "paths", "lost", "beside", "longest gap ms", "healed after ms"],
-    ...costs.map(({ what, kinds, lost, lostBeside, gapMs, healedMs }) => [
-      ...[what, kinds.join(" > "), String(lost), String(lostBeside)],
+    ["what", "paths", "lost", "beside", "by kernels", "longest gap ms", "healed after ms"],
+    ...costs.map(({ what, kinds, lost, lostBeside, byKernels, gapMs, healedMs }) => [
+      ...[what, kinds.join(" > "), String(lost), String(lostBeside), String(byKernels)],
       ...[gapMs.toFixed(0), healedMs.toFixed(0)],
     ]),
   ];

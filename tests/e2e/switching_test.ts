@@ -14,15 +14,20 @@ const NEEDS_LAB = {
   ignore: await installPackages(["ip", "nsenter", "nft", "conntrack", "ping"]) !== undefined,
 };
 /** How soon a dead path is left; beside other tests on two cores nobody can promise two seconds. */
-const LEFT_WITHIN_MS = IS_SOAK ? 2_000 : 5_000;
+const LEFT_WITHIN_MS = IS_SOAK ? 2_000 : 10_000;
 /** How soon a session heals that the peer can be asked to move. */
-const HEALED_WITHIN_MS = IS_SOAK ? 500 : 5_000;
+const HEALED_WITHIN_MS = IS_SOAK ? 500 : 10_000;
 /** A gap up to here is the machine's: nothing is lost in it. */
-const NO_GAP_MS = IS_SOAK ? 500 : 3_000;
-/** Packets that a machine may lose which has no processor for one of the nodes for a while… */
-const NOISE = IS_SOAK ? 0 : 10;
+const NO_GAP_MS = IS_SOAK ? 500 : 5_000;
+/**
+ * Packets that a machine may lose which has no processor for one of the nodes for a while, beside
+ * those that its kernels count…
+ */
+const NOISE = IS_SOAK ? 0 : 20;
 /** …and the same just after a gap, when TCP catches up. */
 const NOISE_AFTER_GAP = IS_SOAK ? 0 : 30;
+/** What kernels lost is no fault of the nodes, unless the machine is their own. */
+const excused = (byKernels: number) => IS_SOAK ? 0 : byKernels;
 const PLANES = IS_SOAK ? ["linux", "portable"] : ["linux"];
 
 for (const plane of PLANES) {
@@ -60,16 +65,17 @@ for (const plane of PLANES) {
       const story = `${table}${scene.story}`;
       ok(await scene.carriesLoad(), `TCP from the beginning goes on\n${story}`);
       for (const what of ["coordinator restarted, direct path", "UDP passes again"]) {
-        const { lost, gapMs } = costs.get(what)!;
-        ok(lost <= NOISE, `${what}\n${story}`);
+        const { lost, byKernels, gapMs } = costs.get(what)!;
+        ok(lost <= NOISE + excused(byKernels), `${what}\n${story}`);
         ok(gapMs <= NO_GAP_MS, `${what}\n${story}`);
       }
-      for (const { what, healedMs, lostBeside } of costs.values()) {
+      for (const { what, healedMs, lostBeside, byKernels } of costs.values()) {
         // Who has only the relay waits for it, and a random while, so that not all come at once.
         if (what === "coordinator restarted, relay") continue;
         const isQuick = /open one|moved/.test(what);
         ok(healedMs <= (isQuick ? HEALED_WITHIN_MS : LEFT_WITHIN_MS), `${what}\n${story}`);
-        ok(lostBeside <= NOISE_AFTER_GAP, `${what}: lost by the switch itself\n${story}`);
+        const allowed = NOISE_AFTER_GAP + excused(byKernels);
+        ok(lostBeside <= allowed, `${what}: lost by the switch itself\n${story}`);
       }
       const { endpoints } = await roamer.status();
       deepStrictEqual(endpoints.filter((text) => text.startsWith("10.2.")), [], "old addresses");
