@@ -16,7 +16,7 @@ import type { PskStatus } from "../../lib/coordinator/coordinator_options.ts";
 import type { DropReason } from "../../lib/session/actions.ts";
 import { pings } from "../lab/namespaces.ts";
 import { eventually, sleep } from "../lab/processes.ts";
-import { kernelDrops } from "./kernel_drops.ts";
+import { kernelDrops, LOST_SHARE } from "./losses.ts";
 import { figure, IS_SOAK, Mesh, type Node, testProgram } from "./mesh.ts";
 
 const RATE = 1000;
@@ -35,8 +35,6 @@ const SESSION_DROPS: readonly DropReason[] = [
   "unknown-index",
 ];
 
-/** Share of the datagrams that may be lost where other tests take the processors away. */
-const LOST_SHARE = IS_SOAK ? 0 : 0.001;
 /** Share of the rate that a machine has to keep to, the start of the probes included. */
 const RATE_SHARE = IS_SOAK ? 0.6 : 0.2;
 

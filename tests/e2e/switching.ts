@@ -16,7 +16,7 @@ import type { Background } from "../lab/processes.ts";
 import { eventually, sleep } from "../lab/processes.ts";
 import { NatLab } from "../lab/nat.ts";
 import { isThere } from "../packages.ts";
-import { kernelDrops } from "./kernel_drops.ts";
+import { kernelDrops } from "./losses.ts";
 import type { PathKind } from "./nat_matrix.ts";
 import { IS_SOAK, Node } from "./mesh.ts";
 

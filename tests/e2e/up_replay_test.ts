@@ -13,6 +13,7 @@
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { Lab, pings } from "../lab/namespaces.ts";
 import { eventually } from "../lab/processes.ts";
+import { lossOf, LOST_SHARE } from "./losses.ts";
 import { PORT, StaticEnd } from "./static_net.ts";
 import { SPOOFED, Stranger } from "./strangers.ts";
 
@@ -62,11 +63,8 @@ for (const plane of ["linux", "portable"] as const) {
     });
     flow.signal("SIGINT");
     await flow.ended;
-    const [, asked, answered] = /(\d+) packets transmitted, (\d+) received/.exec(flow.stdout)!;
-    ok(
-      Number(answered) >= Number(asked) - 1,
-      `all but what was under way: ${flow.stdout.slice(-200)}`,
-    );
+    const { lost, sent } = lossOf(flow);
+    ok(sent > 0 && lost <= sent * LOST_SHARE, `${lost} of ${sent} lost`);
     const { "old-timestamp": old = 0 } = (await server.status()).drops;
     ok(old >= REPLAYS / 10, `many were read to their timestamp: ${old}`);
     const after = await server.peer("client");

@@ -1,12 +1,16 @@
 /**
- * Packets that a kernel loses because a process does not get to read them in time: no fault of the
- * nodes, which other tests on the same processors keep from running.
+ * What was lost, and by whom: packets that a kernel loses because a process does not get to read them
+ * in time are no fault of the nodes, which other tests on the same processors keep from running.
  *
  * @module
  */
 
 import type { Host } from "../lab/namespaces.ts";
-import type { Node } from "./mesh.ts";
+import type { Background } from "../lab/processes.ts";
+import { IS_SOAK, type Node } from "./mesh.ts";
+
+/** Share of a flow that may be lost where other tests take the processors away. */
+export const LOST_SHARE = IS_SOAK ? 0 : 0.002;
 
 /** Where /proc/net/dev says how many packets found the queue to the program full. */
 const TX_DROPPED = 11;
@@ -24,4 +28,13 @@ async function dropsAt(host: Host): Promise<number> {
   const devices = await host.must(["cat", "/proc/net/dev"]);
   const [, counts] = /^ *tm0: *(.*)$/m.exec(devices)!;
   return atSockets + Number(counts!.split(/ +/)[TX_DROPPED]);
+}
+
+/** Pings of a flow that were not answered, up to the last one that was. */
+export function lossOf({ stdout }: Background): { readonly lost: number; readonly sent: number } {
+  const answered = new Set(
+    [...stdout.matchAll(/icmp_seq=(\d+) .*time=/g)].map(([, sequence]) => Number(sequence)),
+  );
+  const sent = Math.max(0, ...answered);
+  return { lost: sent - answered.size, sent };
 }
