@@ -57,6 +57,9 @@ interface Seek {
   cancel: () => void;
 }
 
+/** Where a handshake is to go: by one path, by all that are better than the bound one, by all. */
+type Target = Path | "better" | "all";
+
 const NOTHING = () => {};
 
 /** The search for the best path to one peer. */
@@ -79,7 +82,8 @@ export class PathSeeker {
   #unansweredSince: number | undefined;
   #probe: { cancel: () => void } | undefined;
   #cancelWant = NOTHING;
-  #cancelMove = NOTHING;
+  /** The handshake that waits until the peer has been heard. */
+  #waiting: { readonly to: Target; readonly cancel: () => void } | undefined;
 
   /** Nothing is sought yet. */
   constructor(host: SeekerHost) {
@@ -206,13 +210,13 @@ export class PathSeeker {
   moved(): void {
     this.#searches = 0;
     this.#flaps = 0;
-    this.#host.renew();
+    this.#move("all", SETTLE_MS);
   }
 
   /** There is no session any more, or the search for one was given up. */
   lost(): void {
     this.#stopSeeking();
-    this.#cancelMove();
+    this.#stopWaiting();
     this.#stopProbing();
     this.#cancelWant();
     this.#path = undefined;
@@ -316,25 +320,41 @@ export class PathSeeker {
   }
 
   /**
-   * Starts a handshake over better paths, but not while the peer may hold a keypair of ours that it
+   * Starts a handshake over other paths, but not while the peer may hold a keypair of ours that it
    * did not yet hear: the new initiation could overtake the first data and displace that keypair.
    */
-  #move(to: Path | "better", settleMs: number): void {
-    this.#cancelMove();
+  #move(to: Target, settleMs: number): void {
+    // What goes everywhere goes there, too.
+    if (this.#waiting?.to === "all" && to !== "all") return;
+    this.#stopWaiting();
     const now = this.#now;
     this.#searchedAt = now;
     const settledAt = this.#host.unheardSince() + settleMs;
     if (now < settledAt) {
       const at = Math.min(now + SETTLE_STEP_MS, settledAt);
-      this.#cancelMove = this.#host.clock.schedule(at, () => {
-        const bound = this.#host.bound();
-        if (to === "better" ? !this.#hasBetter() : bound === undefined || isSame(to, bound)) return;
-        this.#move(to, settleMs);
+      const cancel = this.#host.clock.schedule(at, () => {
+        this.#waiting = undefined;
+        if (this.#isWanted(to)) this.#move(to, settleMs);
       });
+      this.#waiting = { to, cancel };
       return;
     }
+    if (to === "all") return this.#host.renew();
     if (to !== "better") this.#moving = to;
     this.#host.renew(to);
+  }
+
+  #stopWaiting(): void {
+    this.#waiting?.cancel();
+    this.#waiting = undefined;
+  }
+
+  /** Whether a handshake that waited is still of use. */
+  #isWanted(to: Target): boolean {
+    if (to === "all") return true;
+    if (to === "better") return this.#hasBetter();
+    const bound = this.#host.bound();
+    return bound !== undefined && !isSame(to, bound);
   }
 
   /** A search by both sides. */
