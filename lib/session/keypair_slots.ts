@@ -73,10 +73,15 @@ export class KeypairSlots {
     return slot;
   }
 
-  /** The oldest that is not current, if there are more than a peer may have. */
+  /**
+   * If there are more than a peer may have: the one, current excepted, by which nothing has come for
+   * longest. It need not be the oldest: the peer may have given up what came after that.
+   */
   get surplus(): Slot | undefined {
     if (this.#slots.length <= MAX_KEYPAIRS) return undefined;
-    return this.#slots.find((slot) => slot !== this.#current);
+    return this.#slots.filter((slot) => slot !== this.#current).reduce((least, slot) =>
+      heardAt(slot) < heardAt(least) ? slot : least
+    );
   }
 
   /** Whether a confirmed keypair shall be sent with instead of the present current one. */
@@ -103,4 +108,9 @@ export class KeypairSlots {
     if (slot.rival !== undefined) slot.rival.rival = undefined;
     if (this.#current === slot) this.#current = undefined;
   }
+}
+
+/** When something last came by a keypair, or when it was made. */
+function heardAt({ keypair: { createdAt, activity } }: Slot): number {
+  return Math.max(createdAt, activity.receivedAt);
 }

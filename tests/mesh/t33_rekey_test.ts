@@ -14,7 +14,7 @@ import { numbered, numberOf, recordedOf, type TestNode, twoNodes } from "./simul
 /** Rekeys every few seconds. */
 const QUICK = lowerLimits({ rekeyAfterMs: 3_000 });
 /** How many courses handshakes take that cross with lost and late messages. */
-const SEEDS = isSoak() ? 400 : 40;
+const SEEDS = isSoak() ? 2_000 : 40;
 /** Length of a datagram of transport data with a numbered payload: an IPv4 packet of 32 bytes. */
 const PAYLOAD_DATAGRAM = 32 + 32;
 

@@ -225,7 +225,7 @@ class RoughWire {
 class Watch {
   /**
    * Receiver indices of keypairs that went before their time, as the specification has it: nobody
-   * had confirmed it when a newer initiation replaced it, or it was the oldest of five.
+   * had confirmed it when a newer initiation replaced it, or it was one of five.
    */
   readonly displaced = new Set<number>();
   readonly arrived = new Map<Node, Set<number>>();

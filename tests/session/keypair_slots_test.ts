@@ -53,7 +53,7 @@ Deno.test("KeypairSlots.supersedes() goes by the smaller key where two cross, in
   }
 });
 
-Deno.test("KeypairSlots.surplus is the oldest of five that is not current", () => {
+Deno.test("KeypairSlots.surplus is the oldest of five that is not current, if none was heard", () => {
   for (const current of [0, 1, 4]) {
     const slots = new KeypairSlots(true);
     const all = Array.from({ length: 4 }, () => slots.add(keypair(true)));
@@ -62,6 +62,16 @@ Deno.test("KeypairSlots.surplus is the oldest of five that is not current", () =
     slots.setCurrent(all[current]);
     strictEqual(slots.surplus, all[current === 0 ? 1 : 0]);
   }
+});
+
+Deno.test("KeypairSlots.surplus is the one of five by which nothing came for longest", () => {
+  const slots = new KeypairSlots(true);
+  const all = Array.from({ length: 5 }, () => slots.add(keypair(true)));
+  slots.setCurrent(all[4]);
+  for (const [i, receivedAt] of [50, 20, 40, 30, 10].entries()) {
+    all[i]!.keypair.activity.receivedAt = receivedAt;
+  }
+  strictEqual(slots.surplus, all[1], "the peer may still send by the oldest");
 });
 
 Deno.test("KeypairSlots.remove() forgets the keypair, as current and as rival", () => {
