@@ -48,6 +48,7 @@ const SYMBOLS = {
   clock_gettime: { parameters: ["i32", "pointer"], result: "i32" },
   /** Only glibc has it. */
   malloc_trim: { parameters: ["usize"], result: "i32", optional: true },
+  setpriority: { parameters: ["i32", "u32", "i32"], result: "i32" },
   geteuid: { parameters: [], result: "u32" },
   __errno_location: { parameters: [], result: "pointer" },
 } as const satisfies Deno.ForeignLibraryInterface;

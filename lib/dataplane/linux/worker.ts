@@ -9,6 +9,7 @@ import { receiveMessageOnPort } from "node:worker_threads";
 import type { PacketCipher } from "../../../ffi/libcrypto.ts";
 import { libc } from "../../../ffi/libc.ts";
 import { Mem } from "../../../ffi/memory.ts";
+import { goFirst } from "../../../ffi/priority.ts";
 import { collectGarbage } from "../../base/garbage.ts";
 import { packetCipher } from "./cipher.ts";
 import { Egress } from "./egress.ts";
@@ -46,6 +47,7 @@ function run(
   cipher: PacketCipher,
   report: (report: WorkerReport) => void,
 ): void {
+  goFirst();
   const isEgress = setup.role === "egress";
   const loop: Loop & { command(command: EgressCommand | IngressCommand, now: number): void } =
     isEgress
