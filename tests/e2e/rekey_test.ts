@@ -19,7 +19,9 @@ const MAX_GAP_MS = 200;
 const RATE = 1000;
 /** Share of the machine that others may use; above it a gap says nothing, and is measured again. */
 const MAX_FOREIGN_SHARE = 0.1;
-const ATTEMPTS = 4;
+const ATTEMPTS = IS_SOAK ? 4 : 2;
+/** What the last attempt on a machine that others keep busy is held to instead; not in the soak. */
+const MAX_BUSY_GAP_MS = 1_000;
 
 /** What a probe's receiver prints. */
 interface Arrivals {
@@ -51,9 +53,12 @@ Deno.test("ten rekeys under load leave no gap above 200 ms", async () => {
     ok(rekeys >= 10, `${rekeys} rekeys`);
     ok(megabytes > 10, `${megabytes} MB of load`);
     ok(arrivals.received > SECONDS * RATE * 0.9, `${arrivals.received} arrived`);
-    if (arrivals.largestGapMs <= MAX_GAP_MS) return;
-    const isBusy = foreignShare > MAX_FOREIGN_SHARE;
-    ok(isBusy && attempt < ATTEMPTS, `largest gap ${arrivals.largestGapMs} ms`);
+    const { largestGapMs } = arrivals;
+    if (largestGapMs <= MAX_GAP_MS) return;
+    ok(foreignShare > MAX_FOREIGN_SHARE, `largest gap ${largestGapMs} ms`);
+    if (attempt < ATTEMPTS) continue;
+    ok(!IS_SOAK && largestGapMs <= MAX_BUSY_GAP_MS, `largest gap ${largestGapMs} ms, every time`);
+    return;
   }
 });
 
