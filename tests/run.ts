@@ -45,6 +45,13 @@ const STEPS: Record<string, () => Promise<Outcome>> = {
 };
 
 const options = parseOptions(Deno.args);
+/**
+ * Tests of what networks and loads do to nodes: once is enough, but in the soak, for the modules and
+ * files that a compiled program could lack are all loaded by other tests.
+ */
+const ONCE = ["flood", "mtu", "nat_matrix", "psk_rotation", "relay_trust", "switching", "up_replay"]
+  .map((name) => `tests/e2e/${name}_test.ts`);
+
 /** The only thing that pure tests may see: how large they shall be. */
 const soak = options.soak ? ["--allow-env=TUNNELMESH_SOAK"] : [];
 if (options.soak) Deno.env.set("TUNNELMESH_SOAK", "1");
@@ -97,13 +104,6 @@ async function hasTests(folder: string): Promise<boolean> {
   }
   return false;
 }
-
-/**
- * Tests of what networks and loads do to nodes: once is enough, but in the soak, for the modules and
- * files that a compiled program could lack are all loaded by other tests.
- */
-const ONCE = ["flood", "mtu", "nat_matrix", "psk_rotation", "relay_trust", "switching", "up_replay"]
-  .map((name) => `tests/e2e/${name}_test.ts`);
 
 /** Real processes in network namespaces, driven through one way of starting the program. */
 async function endToEnd(
