@@ -19,8 +19,8 @@ Deno.test("RelayPace.shareOf() halves what is on the way while it stands before 
     return pace.shareOf(now += 100, members);
   };
   const full = MOST / 8;
-  deepStrictEqual([0, 1_000, 524_288].map(share), [full, full, full]);
-  deepStrictEqual([524_289, 1e6, 1e7].map(share), [full / 2, full / 4, full / 8]);
+  deepStrictEqual([0, 1_000, 1_048_576].map(share), [full, full, full]);
+  deepStrictEqual([1_048_577, 2e6, 1e7].map(share), [full / 2, full / 4, full / 8]);
   strictEqual(full / 8, LEAST);
   strictEqual(share(1e7), LEAST, "the longest message always fits");
   strictEqual(share(1e7), LEAST);
