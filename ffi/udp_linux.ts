@@ -25,8 +25,8 @@ import {
 import { UdpBuffers, UdpSocket } from "./udp_socket.ts";
 
 /**
- * Ours: what ten TCP connections of the usual 4 MiB windows have under way while this process is not
- * scheduled. A cap, not a cost: the kernel takes the memory when it is needed.
+ * Ours: with a quarter of this, ten TCP connections lost datagrams here while this process waited for
+ * a processor. A cap, not a cost: the kernel takes the memory when it is needed.
  */
 const BUFFER_BYTES = 16 * 1024 * 1024;
 /** Ours: twice this many pairs of ends are remembered. */

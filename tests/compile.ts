@@ -4,8 +4,8 @@
  * Worker modules and WebAssembly are not found by following imports, so they are named to the
  * compiler; a missing one would be fatal at the start of the compiled program. `--expose-gc` lets it
  * give memory back (lib/base/garbage.ts); functions are compiled for good after 300 calls instead of
- * 3000, since before that every system call costs several times as much, and a quiet tunnel would
- * stay so for minutes.
+ * 3000, since before that a system call goes the slow way into native code, and the loops of a quiet
+ * tunnel are called too seldom to get past it.
  *
  * @module
  */

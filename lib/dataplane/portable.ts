@@ -134,7 +134,7 @@ export class PortablePlane implements DataPlane {
   }
 
   /** The keypair that is asked at each datagram is the session layer's own. */
-  widen(): void {}
+  widen(_keypair: Keypair): void {}
 
   use(keypair: Keypair): void {
     const entry = this.#entryOf(keypair);

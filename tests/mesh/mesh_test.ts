@@ -124,6 +124,23 @@ Deno.test("Device: a peer with two addresses is reached by its second, which ans
   await mesh.close();
 });
 
+Deno.test("Device: the data plane hears of each path that an unanswered initiation came by", async () => {
+  const mesh = new TestMesh();
+  const alice = mesh.add("alice");
+  const bob = mesh.add("bob", { addresses: ["192.0.2.2", "192.0.2.22"] });
+  const candidates = ["192.0.2.2", "192.0.2.22"].map((address) =>
+    parseEndpoint(`${address}:${PORT}`)
+  );
+  alice.device.setPeers([bob.asPeer({ candidates })]);
+  bob.device.setPeers([alice.asPeer({ candidates: [] })]);
+  // The first path works one way only: what leaves by it never arrives.
+  mesh.network.adversary = (flight) => flight.from.address[3] === 2 ? [] : [flight];
+  ok(alice.pingInner(bob) !== undefined);
+  strictEqual(alice.statusOf(bob).path?.remote, `192.0.2.22:${PORT}`);
+  deepStrictEqual(bob.plane.widened, [2], "once for the second path, not for repetitions");
+  await mesh.close();
+});
+
 Deno.test("Device: candidates that nobody may be sent to are skipped", async () => {
   const mesh = new TestMesh();
   const alice = mesh.add("alice", { addresses: ["192.0.2.1"] });

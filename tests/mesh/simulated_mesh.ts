@@ -79,12 +79,19 @@ export interface AeadCounts {
 export class OpenPlane extends PortablePlane {
   /** Keypairs that were ever installed, oldest first. */
   readonly installed: Keypair[] = [];
+  /** How many paths could confirm an unconfirmed keypair, each time when there was one more. */
+  readonly widened: number[] = [];
   /** The keypair that each peer is sent to with. */
   readonly inUse = new Map<string, Keypair>();
 
   override install(keypair: Keypair): void {
     this.installed.push(keypair);
     super.install(keypair);
+  }
+
+  override widen(keypair: Keypair): void {
+    this.widened.push(keypair.unconfirmedPaths.length);
+    super.widen(keypair);
   }
 
   override use(keypair: Keypair): void {
