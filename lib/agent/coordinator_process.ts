@@ -34,6 +34,7 @@ import type { DataPlaneWish } from "./data_plane_choice.ts";
 import { AgentError } from "./errors.ts";
 import { refuseOverlap, toAgentError } from "./interface.ts";
 import { MemberListener } from "./member_listener.ts";
+import type { TrustMode } from "./peer_trust.ts";
 
 /** Control socket in the coordinator's state folder. */
 export const COORDINATOR_SOCKET = "coordinator.sock";
@@ -70,6 +71,8 @@ export interface CoordinatorProcessOptions {
   readonly limits?: Readonly<Record<string, number>> | undefined;
   /** Name or pattern of the member's interface. */
   readonly interfaceName?: string | undefined;
+  /** Which members its own member has to do with. @default {"all"} */
+  readonly trust?: TrustMode | undefined;
   /** Which data plane the member uses. @default {"auto"} */
   readonly dataPlane?: DataPlaneWish | undefined;
   /** Ends the start. */
@@ -264,13 +267,14 @@ async function startMember(
     "udpPort" | "coordinatorUrl" | "token" | "inCoordinator"
   >,
 ): Promise<Agent> {
-  const { state, name, interfaceName, dataPlane, signal } = options;
+  const { state, name, interfaceName, trust, dataPlane, signal } = options;
   try {
     return await Agent.start({
       ...given,
       state: `${state}/${MEMBER_FOLDER}`,
       name,
       interfaceName,
+      trust,
       dataPlane,
       signal,
     });

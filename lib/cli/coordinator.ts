@@ -4,13 +4,14 @@
  * @module
  */
 
-import type { DataPlaneWish } from "../agent/data_plane_choice.ts";
 import { resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import type {
   CoordinatorProcess,
   CoordinatorProcessOptions,
 } from "../agent/coordinator_process.ts";
+import type { DataPlaneWish } from "../agent/data_plane_choice.ts";
+import type { TrustMode } from "../agent/peer_trust.ts";
 import type { CoordinatorConfig } from "../config/schema.ts";
 import { COORDINATOR_PORT, COORDINATOR_STATE_FOLDER } from "../config/paths.ts";
 import { sessionLimitsOf } from "../config/session_limits.ts";
@@ -18,7 +19,13 @@ import { type HostAndPort, parseHostAndPort, parseRange } from "../config/values
 import { askCoordinator } from "./ask.ts";
 import { CommandError, EXIT } from "./exit.ts";
 import { aborted, forgetStart, startQuietLog, watchForStop } from "./foreground.ts";
-import { type CommonOptions, dataPlaneOption, integerFrom, withCommonOptions } from "./options.ts";
+import {
+  type CommonOptions,
+  dataPlaneOption,
+  integerFrom,
+  trustOption,
+  withCommonOptions,
+} from "./options.ts";
 import { print, printJson } from "./output.ts";
 
 /** Where plain HTTP is offered unless said otherwise: to a proxy on this machine. */
@@ -39,6 +46,7 @@ export interface CoordinatorFlags extends CommonOptions {
   readonly http?: boolean;
   /** `false` for `--no-member`. */
   readonly member: boolean;
+  readonly trust?: TrustMode;
   readonly dataPlane?: DataPlaneWish;
 }
 
@@ -63,6 +71,7 @@ export function defineCoordinator(command: Command): void {
     .option("--tls-key <file>", "its PEM private key")
     .option("--http", "plain HTTP on loopback, behind a proxy that ends TLS")
     .option("--no-member", "only coordinate: this machine is no member of the mesh")
+    .addOption(trustOption())
     .addOption(dataPlaneOption())
     .addHelpText(
       "after",
@@ -104,6 +113,7 @@ export async function coordinatorOptionsOf(
     tls,
     hasMember: flags.member && !config.noMember,
     binding: config.binding,
+    trust: flags.trust ?? config.trust,
     dataPlane: flags.dataPlane ?? config.dataPlane,
     limits: sessionLimitsOf(config.session),
   };

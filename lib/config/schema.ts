@@ -70,6 +70,8 @@ const DATA_PLANE = z.enum(
   "dataPlane is auto, linux or portable",
 );
 
+const TRUST = z.enum(["all", "verified-only"], "trust is all or verified-only");
+
 /** What a coordinator's configuration file may say. */
 export const COORDINATOR_SCHEMA = z.strictObject({
   listen: z.preprocess(
@@ -87,6 +89,7 @@ export const COORDINATOR_SCHEMA = z.strictObject({
   noMember: z.boolean("noMember is true or false"),
   session: SESSION,
   binding: z.enum(["strict", "roam"], "binding is strict or roam"),
+  trust: TRUST,
   dataPlane: DATA_PLANE,
   logLevel: z.enum(LOG_LEVELS, `logLevel is one of ${LOG_LEVELS.join(", ")}`),
 }).partial();
@@ -117,7 +120,7 @@ export const AGENT_SCHEMA = z.strictObject({
   stun: z.array(STUN_SERVER, "stun is a list of servers, as in [stun.example.org:3478]")
     .max(8, "stun has at most 8 servers"),
   tlsVerify: z.boolean("tlsVerify is true or false"),
-  trust: z.enum(["all", "verified-only"], "trust is all or verified-only"),
+  trust: TRUST,
   mtu: z.int("mtu is a whole number").min(1280, "mtu is 1280 to 1420")
     .max(1420, "mtu is 1280 to 1420"),
   dataPlane: DATA_PLANE,

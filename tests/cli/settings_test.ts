@@ -100,6 +100,11 @@ Deno.test("coordinatorOptionsOf() takes limits and binding from the file, the me
   strictEqual(options.hasMember, false);
   strictEqual((await coordinatorOptionsOf({ member: false }, {})).hasMember, false);
   strictEqual((await coordinatorOptionsOf({ member: true }, {})).hasMember, true);
+
+  const trust = { trust: "verified-only" } as const;
+  strictEqual((await coordinatorOptionsOf({ member: true }, trust)).trust, "verified-only");
+  strictEqual((await coordinatorOptionsOf({ member: true, ...trust }, {})).trust, "verified-only");
+  strictEqual((await coordinatorOptionsOf({ member: true, trust: "all" }, trust)).trust, "all");
 });
 
 Deno.test("join and coordinator have the flags that other programs rely on", () => {
@@ -121,7 +126,7 @@ Deno.test("join and coordinator have the flags that other programs rely on", () 
     flagsOf(defineCoordinator),
     [
       ...["--config", "--http", "--listen", "--name", "--no-member", "--range", "--tls-cert"],
-      ...["--data-plane", "--tls-key", "--udp-port", ...common],
+      ...["--data-plane", "--tls-key", "--trust", "--udp-port", ...common],
     ].sort(),
   );
 });

@@ -60,6 +60,7 @@ tls: { cert: /c.pem, key: /k.pem }
 noMember: true
 session: { rekeyAfterSeconds: 5, rejectAfterSeconds: 8 }
 binding: roam
+trust: verified-only
 logLevel: debug
 `;
   deepStrictEqual(parseConfig(text, "f", COORDINATOR_SCHEMA), {
@@ -71,6 +72,7 @@ logLevel: debug
     noMember: true,
     session: { rekeyAfterSeconds: 5, rejectAfterSeconds: 8 },
     binding: "roam",
+    trust: "verified-only",
     logLevel: "debug",
   });
   deepStrictEqual(parseConfig("listen: localhost:80", "f", COORDINATOR_SCHEMA), {

@@ -213,6 +213,37 @@ Deno.test("a node that trusts verified peers only has no session with any other"
   strictEqual(await Deno.readTextFile(`${a.state}/pins.json`), damaged);
 });
 
+Deno.test("a coordinator's own member trusts verified peers only; the mesh does as before", async () => {
+  const coordinatorArgs = ["--trust", "verified-only"];
+  await using mesh = await Mesh.create({ agents: ["a", "b"], coordinatorArgs });
+  const [a, b, hub] = [mesh.agent("a"), mesh.agent("b"), mesh.coordinator];
+  await getsThrough(a, "b");
+  const meetsHub = async (node: Node) => [
+    await reaches(hub, node.host.name, 1_000),
+    await reaches(node, "hub", 1_000),
+  ];
+  deepStrictEqual([await meetsHub(a), await meetsHub(b)], [[false, false], [false, false]]);
+  strictEqual((await a.peer("hub")).handshakes, 0, "not even a handshake");
+  match((await hub.ask("status")).stdout, /^Trust: +verified-only$/m);
+  match((await hub.ask("peers")).stdout, /^b is refused: it is not verified/m);
+
+  // Each command finds the member in the coordinator's folder, and has the key from it.
+  const { nodeId } = await b.status();
+  const shown = await hub.askJson<{ nodeId: string; trust: string }>("peer", "show", "b");
+  deepStrictEqual([shown.nodeId, shown.trust], [nodeId, "new"]);
+  strictEqual(await codeOf(hub), `tunnelmesh:${(await hub.glance()).nodeId}`);
+  const other = await hub.ask("peer", "verify", "b", "--scan", await codeOf(a));
+  match(other.stderr, /^tunnelmesh: Cannot verify "b": what was scanned is another key/);
+  await verify(hub, "b", b);
+  await getsThrough(hub, "b");
+  await getsThrough(b, "hub");
+  deepStrictEqual(await meetsHub(a), [false, false]);
+
+  strictEqual((await hub.ask("peer", "forget", "b", "--yes")).code, 0);
+  strictEqual((await hub.peer("b")).path.kind, "none", "at once");
+  deepStrictEqual(await meetsHub(b), [false, false]);
+});
+
 /** How often a node's log warned of another key. */
 function warningsOf(node: Node): number {
   return node.process!.stderr.match(/ warning .*Verified peer came with another key/g)?.length ?? 0;
