@@ -20,7 +20,7 @@ import * as pairLimits from "../lib/session/pair_limits.ts";
 import { REPLAY_WINDOW_SIZE } from "../lib/session/replay_window.ts";
 import type { BucketRate } from "../lib/session/token_bucket.ts";
 import { TOKEN_LABELS, TOKEN_LENGTH, TOKEN_PARTS, TOKEN_PREFIX } from "../lib/token/token.ts";
-import { decodeClientMessage, decodeServerMessage } from "../lib/wire/control_message.ts";
+import { decodeClientMessage } from "../lib/wire/client_message.ts";
 import {
   DATA_HEADER_LENGTH,
   DATAGRAM_LENGTH,
@@ -40,6 +40,7 @@ import {
 } from "../lib/wire/discovery_datagram.ts";
 import { CONTROL_KIND, ECHO_ID_LENGTH, plaintextKind } from "../lib/wire/inner_control.ts";
 import { REFUSALS } from "../lib/wire/refusal.ts";
+import { decodeServerMessage } from "../lib/wire/server_message.ts";
 import { MAX_BODY_LENGTH } from "../lib/wire/stream_frame.ts";
 
 const ROOT = new URL("../", import.meta.url);
@@ -284,10 +285,11 @@ Deno.test("docs/protocol.md has the figures of the control channel", () => {
 });
 
 Deno.test("docs/protocol.md has every kind of body of the control channel, and who says it", async () => {
-  const source = await Deno.readTextFile(new URL("lib/wire/control_message.ts", ROOT));
-  const inCode = new Set(
-    [...source.matchAll(/\bkind: oneOf\("([a-z-]+)"\)/g)].map(([, kind]) => kind!),
-  );
+  const inCode = new Set<string>();
+  for (const file of ["control_message.ts", "client_message.ts", "server_message.ts"]) {
+    const source = await Deno.readTextFile(new URL(`lib/wire/${file}`, ROOT));
+    for (const [, kind] of source.matchAll(/\bkind: oneOf\("([a-z-]+)"\)/g)) inCode.add(kind!);
+  }
   const rows = table("control kinds", 2);
   deepStrictEqual(rows.map(([kind]) => kind!).toSorted(), [...inCode].toSorted());
   for (const [kind, from] of rows) {

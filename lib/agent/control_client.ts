@@ -21,13 +21,8 @@ import {
   ControlClient,
   MAX_CONTROL_MESSAGE,
 } from "../session/control_channel.ts";
-import {
-  type ClientMessage,
-  decodeServerMessage,
-  encodeClientMessage,
-  type Hello,
-  type ServerMessage,
-} from "../wire/control_message.ts";
+import { type ClientMessage, encodeClientMessage, type Hello } from "../wire/client_message.ts";
+import { decodeServerMessage, type ServerMessage } from "../wire/server_message.ts";
 import { type Refusal, refusalOf } from "../wire/refusal.ts";
 import { Backoff } from "./backoff.ts";
 import { AgentError, reasonOf } from "./errors.ts";

@@ -29,7 +29,7 @@ import { PskRing } from "../session/psk_ring.ts";
 import type { TimestampSource } from "../session/timestamp.ts";
 import type { PeerCarriers } from "../transport/joined_carrier.ts";
 import type { UdpPath } from "../transport/transport.ts";
-import type { MeshSettings, NodeAddresses, NodeRecord, Psks } from "../wire/control_message.ts";
+import type { MeshSettings, NodeAddresses, NodeRecord, Psks } from "../wire/server_message.ts";
 import { DEFAULT_LIMITS } from "../session/limits.ts";
 import type { DataPlaneWish } from "./data_plane_choice.ts";
 import type { WatchNetwork } from "./endpoint_finder.ts";

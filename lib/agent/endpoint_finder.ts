@@ -27,7 +27,8 @@ import {
   needsKeepalive,
   type Observation,
 } from "../transport/nat_behaviour.ts";
-import type { DiscoveryCredential, EndpointHint } from "../wire/control_message.ts";
+import type { EndpointHint } from "../wire/control_message.ts";
+import type { DiscoveryCredential } from "../wire/server_message.ts";
 import { reasonOf } from "./errors.ts";
 import { localEndpoints } from "./local_endpoints.ts";
 

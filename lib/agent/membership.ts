@@ -8,15 +8,15 @@
  */
 
 import { fromBase64Url, toBase64Url } from "../base/bytes.ts";
+import type { Statement } from "../wire/control_message.ts";
 import {
   decodeServerMessage,
   encodeServerMessage,
   type Psks,
   type Roster,
   type ServerMessage,
-  type Statement,
   type Welcome,
-} from "../wire/control_message.ts";
+} from "../wire/server_message.ts";
 import { AgentError } from "./errors.ts";
 import type { StateFolder } from "./state_folder.ts";
 

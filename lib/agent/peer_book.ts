@@ -10,7 +10,8 @@
 
 import { type Endpoint, parseEndpoint } from "../net/endpoint.ts";
 import type { IpAddress } from "../net/endpoint.ts";
-import type { EndpointHint, NodeRecord, Presence, Roster } from "../wire/control_message.ts";
+import type { EndpointHint } from "../wire/control_message.ts";
+import type { NodeRecord, Presence, Roster } from "../wire/server_message.ts";
 import { AgentError } from "./errors.ts";
 import type { RosterCopy } from "./roster_copy.ts";
 

@@ -12,7 +12,7 @@
 
 import type { Clock } from "../base/clock.ts";
 import { logOf } from "../base/log.ts";
-import type { NodeRecord } from "../wire/control_message.ts";
+import type { NodeRecord } from "../wire/server_message.ts";
 import { reasonOf } from "./errors.ts";
 import type { NamedKey, Pin, PinState, PinStore } from "./pins.ts";
 

@@ -11,7 +11,8 @@
 import type { Clock } from "../base/clock.ts";
 import { toHex } from "../base/bytes.ts";
 import { sha256 } from "../crypto/hash.ts";
-import type { EndpointHint, NodeRecord, Psks, Roster } from "../wire/control_message.ts";
+import type { EndpointHint } from "../wire/control_message.ts";
+import type { NodeRecord, Psks, Roster } from "../wire/server_message.ts";
 import { type CachedRoster, writeCachedRoster } from "./membership.ts";
 import type { StateFolder } from "./state_folder.ts";
 

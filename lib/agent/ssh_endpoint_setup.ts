@@ -8,7 +8,7 @@
  */
 
 import { fromBase64, toBase64 } from "../base/bytes.ts";
-import type { NodeRecord } from "../wire/control_message.ts";
+import type { NodeRecord } from "../wire/server_message.ts";
 import { AgentError } from "./errors.ts";
 import { readCachedRoster, readMembership } from "./membership.ts";
 import { changeFile, type CommandWords, withBlock, withoutBlock } from "./ssh_authorized_keys.ts";

@@ -13,7 +13,8 @@
 
 import { logOf } from "../base/log.ts";
 import type { ClientCredential } from "../session/control_channel.ts";
-import type { Statement, Welcome } from "../wire/control_message.ts";
+import type { Statement } from "../wire/control_message.ts";
+import type { Welcome } from "../wire/server_message.ts";
 import type { Refusal } from "../wire/refusal.ts";
 import { reasonOf } from "./errors.ts";
 import { credentialOf, type JoinPlan } from "./joining.ts";

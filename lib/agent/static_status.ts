@@ -12,7 +12,7 @@ import type { Device } from "../mesh/device.ts";
 import type { IpAddress } from "../net/endpoint.ts";
 import { formatIpAddress } from "../net/ip_address.ts";
 import { formatIpPrefix } from "../net/ip_prefix.ts";
-import type { NodeAddresses } from "../wire/control_message.ts";
+import type { NodeAddresses } from "../wire/server_message.ts";
 import { nodeIdOf, type StaticPolicy } from "./static_policy.ts";
 import { type AgentPeerStatus, type AgentStatus, nonZero, peerStatusOf } from "./status.ts";
 

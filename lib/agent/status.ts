@@ -9,7 +9,7 @@ import type { Clock } from "../base/clock.ts";
 import type { DropReason } from "../session/actions.ts";
 import type { PeerStatus } from "../mesh/device_options.ts";
 import type { PathSwitches } from "../mesh/seeker_host.ts";
-import type { NodeAddresses, NodeRecord, Welcome } from "../wire/control_message.ts";
+import type { NodeAddresses, NodeRecord, Welcome } from "../wire/server_message.ts";
 import type { DataSide } from "./data_side.ts";
 import type { PeerBook } from "./peer_book.ts";
 import { type PeerTrust, refusalText, type TrustAlarm, type TrustMode } from "./peer_trust.ts";

@@ -18,7 +18,7 @@ import { sha256 } from "../crypto/hash.ts";
 import type { IpAddress } from "../net/endpoint.ts";
 import { formatIpAddress } from "../net/ip_address.ts";
 import type { IpPrefix } from "../net/ip_prefix.ts";
-import type { NodeAddresses } from "../wire/control_message.ts";
+import type { NodeAddresses } from "../wire/server_message.ts";
 
 /** Where addresses come from unless configured: the shared address space of RFC 6598. */
 export const DEFAULT_IPV4_RANGE: IpPrefix = { address: Uint8Array.of(100, 64, 0, 0), length: 10 };

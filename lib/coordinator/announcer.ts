@@ -8,7 +8,7 @@
  */
 
 import type { Clock } from "../base/clock.ts";
-import { encodeServerMessage, type OnlineNode } from "../wire/control_message.ts";
+import { encodeServerMessage, type OnlineNode } from "../wire/server_message.ts";
 import type { ControlConnection } from "./control_connection.ts";
 import type { Registry } from "./registry.ts";
 

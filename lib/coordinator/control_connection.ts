@@ -5,7 +5,7 @@
  */
 
 import type { ControlServer } from "../session/control_channel.ts";
-import { encodeServerMessage, type ServerMessage } from "../wire/control_message.ts";
+import { encodeServerMessage, type ServerMessage } from "../wire/server_message.ts";
 import type { ControlListener } from "./control_listener.ts";
 
 /** What is known of a connection. */

@@ -17,13 +17,9 @@ import type { Log } from "../base/log.ts";
 import type { KeyPair } from "../crypto/x25519.ts";
 import { ControlServer, type NamedCredential } from "../session/control_channel.ts";
 import { joinPskOf } from "../token/token.ts";
-import {
-  type ClientMessage,
-  decodeClientMessage,
-  encodeServerMessage,
-  type Hello,
-  MessageError,
-} from "../wire/control_message.ts";
+import { type ClientMessage, decodeClientMessage, type Hello } from "../wire/client_message.ts";
+import { MessageError } from "../wire/json_codec.ts";
+import { encodeServerMessage } from "../wire/server_message.ts";
 import { closeOf, RefusalError } from "../wire/refusal.ts";
 import { Announcer } from "./announcer.ts";
 import { CloneWatch } from "./clone_watch.ts";

@@ -7,7 +7,8 @@
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { IpPrefix } from "../net/ip_prefix.ts";
-import type { EndpointHint, NodeAddresses } from "../wire/control_message.ts";
+import type { EndpointHint } from "../wire/control_message.ts";
+import type { NodeAddresses } from "../wire/server_message.ts";
 import type { HubCounts } from "./control_hub.ts";
 import type { ControlListener, ListenAddress } from "./control_listener.ts";
 import type { HttpListenerOptions } from "./listener.ts";

@@ -10,7 +10,7 @@
  * @module
  */
 
-import type { EpochPsk, Psks } from "../wire/control_message.ts";
+import type { EpochPsk, Psks } from "../wire/server_message.ts";
 import type { Ledger } from "./ledger.ts";
 import type { CoordinatorSecret } from "./secrets.ts";
 

@@ -10,7 +10,9 @@
 import { equalBytes, toHex } from "../base/bytes.ts";
 import { sha256 } from "../crypto/hash.ts";
 import { randomBytes } from "../crypto/random.ts";
-import type { Hello, NodeRecord, Roster, SshReach, Statement } from "../wire/control_message.ts";
+import type { Hello } from "../wire/client_message.ts";
+import type { SshReach, Statement } from "../wire/control_message.ts";
+import type { NodeRecord, Roster } from "../wire/server_message.ts";
 import { RefusalError } from "../wire/refusal.ts";
 import type { Ledger, LedgerChanges } from "./ledger.ts";
 import type { MeshIdentity } from "./mesh_identity.ts";

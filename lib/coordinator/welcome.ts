@@ -6,7 +6,7 @@
 
 import type { Clock } from "../base/clock.ts";
 import { formatIpPrefix } from "../net/ip_prefix.ts";
-import type { DiscoveryCredential, Welcome } from "../wire/control_message.ts";
+import type { DiscoveryCredential, Welcome } from "../wire/server_message.ts";
 import type { MeshIdentity } from "./mesh_identity.ts";
 import type { CoordinatorSecret } from "./secrets.ts";
 import type { NodeRow } from "./store.ts";

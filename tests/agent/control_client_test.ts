@@ -13,12 +13,12 @@ import { toBase64, toHex } from "../../lib/base/bytes.ts";
 import { randomBytes } from "../../lib/crypto/random.ts";
 import { generateKeyPair } from "../../lib/crypto/x25519.ts";
 import { ControlServer } from "../../lib/session/control_channel.ts";
+import { decodeClientMessage } from "../../lib/wire/client_message.ts";
 import {
-  decodeClientMessage,
   encodeServerMessage,
   type ServerMessage,
   type Welcome,
-} from "../../lib/wire/control_message.ts";
+} from "../../lib/wire/server_message.ts";
 import { closeOf, RefusalError, type RefusalReason, REFUSALS } from "../../lib/wire/refusal.ts";
 import { FakeClock } from "../fakes/clock.ts";
 

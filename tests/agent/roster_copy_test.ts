@@ -7,7 +7,7 @@ import { formatEndpoint } from "../../lib/net/endpoint.ts";
 import { toHex } from "../../lib/base/bytes.ts";
 import { sha256 } from "../../lib/crypto/hash.ts";
 import { randomBytes } from "../../lib/crypto/random.ts";
-import type { NodeRecord, Psks, Roster } from "../../lib/wire/control_message.ts";
+import type { NodeRecord, Psks, Roster } from "../../lib/wire/server_message.ts";
 import { readCachedRoster } from "../../lib/agent/membership.ts";
 import { AT_COORDINATOR, PeerBook, type PeerGate } from "../../lib/agent/peer_book.ts";
 import { RosterCopy } from "../../lib/agent/roster_copy.ts";

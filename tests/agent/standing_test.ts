@@ -8,7 +8,8 @@ import type { Membership } from "../../lib/agent/membership.ts";
 import { Standing } from "../../lib/agent/standing.ts";
 import { StateFolder } from "../../lib/agent/state_folder.ts";
 import { randomBytes } from "../../lib/crypto/random.ts";
-import type { Statement, Welcome } from "../../lib/wire/control_message.ts";
+import type { Statement } from "../../lib/wire/control_message.ts";
+import type { Welcome } from "../../lib/wire/server_message.ts";
 import type { Refusal, RefusalReason } from "../../lib/wire/refusal.ts";
 import { inTempFolder } from "./temp_folder.ts";
 

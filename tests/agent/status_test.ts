@@ -13,7 +13,7 @@ import { Backoff } from "../../lib/agent/backoff.ts";
 import { toBase64, toBase64Url, toHex } from "../../lib/base/bytes.ts";
 import { randomBytes } from "../../lib/crypto/random.ts";
 import type { PeerStatus } from "../../lib/mesh/device_options.ts";
-import type { NodeRecord, Welcome } from "../../lib/wire/control_message.ts";
+import type { NodeRecord, Welcome } from "../../lib/wire/server_message.ts";
 import { FakeClock } from "../fakes/clock.ts";
 
 const MEMBER_PSK = randomBytes(32);

@@ -16,7 +16,7 @@ import { trustMethods } from "../../lib/agent/trust_methods.ts";
 import { formatEndpoint } from "../../lib/net/endpoint.ts";
 import { formatIpAddress, parseIpAddress } from "../../lib/net/ip_address.ts";
 import { hostPrefix } from "../../lib/net/ip_prefix.ts";
-import type { NodeRecord } from "../../lib/wire/control_message.ts";
+import type { NodeRecord } from "../../lib/wire/server_message.ts";
 import { udpPacket } from "../fakes/packets.ts";
 import { numbered, recordedOf, TestMesh, type TestNode } from "../mesh/simulated_mesh.ts";
 import { inTempFolder } from "./temp_folder.ts";

@@ -15,7 +15,7 @@ import type { StaticPeerStatus } from "../../lib/agent/static_status.ts";
 import { fileTrustMethods, trustMethods } from "../../lib/agent/trust_methods.ts";
 import { toHex } from "../../lib/base/bytes.ts";
 import { sha256 } from "../../lib/crypto/hash.ts";
-import type { NodeRecord } from "../../lib/wire/control_message.ts";
+import type { NodeRecord } from "../../lib/wire/server_message.ts";
 import { FakeClock } from "../fakes/clock.ts";
 import { inTempFolder } from "./temp_folder.ts";
 

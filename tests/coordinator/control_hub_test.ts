@@ -7,7 +7,8 @@
 
 import { deepStrictEqual, notDeepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { newKeyId } from "../../lib/session/discovery.ts";
-import { encodeClientMessage, type Psks } from "../../lib/wire/control_message.ts";
+import { encodeClientMessage } from "../../lib/wire/client_message.ts";
+import type { Psks } from "../../lib/wire/server_message.ts";
 import { MemoryMesh, refusedFor } from "./memory_mesh.ts";
 import { credentialOf, helloOf, SimulatedAgent } from "./simulated_agent.ts";
 

@@ -25,7 +25,7 @@ import { generateKeyPair, type KeyPair } from "../../lib/crypto/x25519.ts";
 import { parseIpPrefix } from "../../lib/net/ip_prefix.ts";
 import type { ClientCredential } from "../../lib/session/control_channel.ts";
 import { formatToken } from "../../lib/token/token.ts";
-import type { Hello } from "../../lib/wire/control_message.ts";
+import type { Hello } from "../../lib/wire/client_message.ts";
 import { refusalOf } from "../../lib/wire/refusal.ts";
 import { FakeClock } from "../fakes/clock.ts";
 import { MemoryStore } from "./memory_store.ts";

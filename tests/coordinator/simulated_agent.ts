@@ -10,12 +10,14 @@ import { type ClientCredential, ControlClient } from "../../lib/session/control_
 import { joinPskOf, parseToken, tokenIdOf } from "../../lib/token/token.ts";
 import {
   type ClientMessage,
-  decodeServerMessage,
   encodeClientMessage,
   type Hello,
+} from "../../lib/wire/client_message.ts";
+import {
+  decodeServerMessage,
   type NodeRecord,
   type ServerMessage,
-} from "../../lib/wire/control_message.ts";
+} from "../../lib/wire/server_message.ts";
 
 /** The kinds of message that come from the coordinator, by kind. */
 export type OfKind<K extends ServerMessage["kind"]> = Extract<ServerMessage, { kind: K }>;

@@ -28,13 +28,15 @@ import { parseSshAddress } from "../../lib/transport/ssh_address.ts";
 import {
   type ClientMessage,
   decodeClientMessage,
-  decodeServerMessage,
   encodeClientMessage,
-  encodeServerMessage,
-  MessageError,
-  type ServerMessage,
-} from "../../lib/wire/control_message.ts";
+} from "../../lib/wire/client_message.ts";
+import { MessageError } from "../../lib/wire/json_codec.ts";
 import { refusalOf, REFUSALS } from "../../lib/wire/refusal.ts";
+import {
+  decodeServerMessage,
+  encodeServerMessage,
+  type ServerMessage,
+} from "../../lib/wire/server_message.ts";
 import { seededBytes } from "../fakes/random.ts";
 import { bytesOf, type Depth, fuzz, textOf } from "./fuzz.ts";
 

@@ -10,15 +10,17 @@ import fc from "fast-check";
 import {
   type ClientMessage,
   decodeClientMessage,
-  decodeServerMessage,
   encodeClientMessage,
-  encodeServerMessage,
   type Hello,
-  MessageError,
+} from "../../lib/wire/client_message.ts";
+import { MessageError } from "../../lib/wire/json_codec.ts";
+import { closeOf, RefusalError, refusalOf, REFUSALS } from "../../lib/wire/refusal.ts";
+import {
+  decodeServerMessage,
+  encodeServerMessage,
   type NodeRecord,
   type ServerMessage,
-} from "../../lib/wire/control_message.ts";
-import { closeOf, RefusalError, refusalOf, REFUSALS } from "../../lib/wire/refusal.ts";
+} from "../../lib/wire/server_message.ts";
 
 const NODE_ID = "ab".repeat(32);
 const KEY = new Uint8Array(32).fill(3);
