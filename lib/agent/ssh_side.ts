@@ -11,6 +11,7 @@
 import { equalBytes, fromBase64 } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import { logOf } from "../base/log.ts";
+import { SshConnectionError } from "../crypto/ssh_transport.ts";
 import { parseEndpoint } from "../net/endpoint.ts";
 import { formatIpAddress, parseIpAddress } from "../net/ip_address.ts";
 import { type IpPrefix, prefixContains } from "../net/ip_prefix.ts";
@@ -94,6 +95,8 @@ export class SshSide {
     const keys = await openSshConnectionKeys(options.folder);
     const { port, clock, nodes } = options;
     const jump = options.jump && readJump(options.jump);
+    /** Peers in whose place another key answered: said once, until there is a way again. */
+    const deceived = new Set<string>();
     let transport: SshTransport;
     try {
       transport = await SshTransport.open({
@@ -111,10 +114,20 @@ export class SshSide {
         listen: port === undefined ? undefined : { port },
         jump,
         events: {
-          opened: (nodeId, path) => options.opened(nodeId, path),
+          opened: (nodeId, path) => {
+            deceived.delete(nodeId);
+            options.opened(nodeId, path);
+          },
           closed: (nodeId, path) => options.closed(nodeId, path),
-          failed: (peer, errors) =>
-            log.debug("No way by SSH", { peer, reason: errors.map(reasonOf).join("; ") }),
+          failed: (peer, errors) => {
+            const reason = errors.map(reasonOf).join("; ");
+            log.debug("No way by SSH", { peer, reason });
+            const isSaid = deceived.has(peer);
+            if (isSaid || !errors.some(isWrongHostKey)) return;
+            deceived.add(peer);
+            const name = nodes().get(peer)?.name;
+            log.warning("SSH server in a peer's place refused", { peer, name, reason });
+          },
         },
       });
     } catch (cause) {
@@ -213,6 +226,10 @@ export class SshSide {
       return [address]; // a name
     }
   }
+}
+
+function isWrongHostKey(error: unknown): boolean {
+  return error instanceof SshConnectionError && error.fault === "wrong-host-key";
 }
 
 function readJump({ to, key, hostKey }: SshJumpOptions): SshJump {
