@@ -10,7 +10,7 @@ import { equalBytes, toHex } from "../base/bytes.ts";
 import type { Initiation } from "../wire/datagram.ts";
 import type { Keypair } from "./keypair.ts";
 import { MAX_UDP_SOURCES, REPEAT_ANSWER_MS } from "./limits.ts";
-import type { Path } from "./path.ts";
+import { isOfAnother, type Path } from "./path.ts";
 
 /** How often one initiation is answered: paths × repetitions of an honest sender, and some. */
 const MAX_ANSWERS = 40;
@@ -50,14 +50,19 @@ export class Answers {
    * The answer to give to an initiation, whose mac1 was right.
    *
    * @returns `undefined` if it was not answered lately; `rate-limited` if it may not be again, or
-   * not by this path.
+   * not by this path; `wrong-path` if it came by the connection of another node.
    */
-  repeat(initiation: Initiation, path: Path, now: number): Answer | "rate-limited" | undefined {
+  repeat(
+    initiation: Initiation,
+    path: Path,
+    now: number,
+  ): Answer | "rate-limited" | "wrong-path" | undefined {
     const answer = this.#byMac1.get(toHex(initiation.mac1));
     if (answer === undefined || now - answer.answeredAt >= REPEAT_ANSWER_MS) return undefined;
     if (!equalBytes(answer.request, initiation.beforeMac2)) return undefined;
     // Who got this response would have a keypair that is none any more.
     if (answer.keypair.isRetired) return undefined;
+    if (isOfAnother(path, answer.peer)) return "wrong-path";
     if (answer.count >= MAX_ANSWERS || !takePath(answer.paths, path)) return "rate-limited";
     answer.count++;
     return answer;

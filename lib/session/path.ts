@@ -26,4 +26,14 @@ export interface Path {
   readonly remote: string;
   /** The far end, on UDP: what a cookie is bound to. Streams have none, and no cookies. */
   readonly endpoint?: PathEndpoint;
+  /** The node that the transport knows at the far end, 64 hex digits; absent where it knows none. */
+  readonly nodeId?: string;
+}
+
+/**
+ * Whether a path is known to lead to another node than this: a connection made with the SSH key of
+ * one member, say, carries nothing of another's.
+ */
+export function isOfAnother(path: Path, nodeId: string): boolean {
+  return path.nodeId !== undefined && path.nodeId !== nodeId;
 }

@@ -40,7 +40,7 @@ import type { Over } from "./initiator.ts";
 import { type Keypair, retireKeypair } from "./keypair.ts";
 import type { SessionLimits } from "./limits.ts";
 import { mac1Key, verifyMac1 } from "./mac.ts";
-import type { Path } from "./path.ts";
+import { isOfAnother, type Path } from "./path.ts";
 import type { PskRing } from "./psk_ring.ts";
 import type { PeerSession, SessionPeer, SessionsOptions } from "./session_options.ts";
 import { type Binding, mayComeBy } from "./transport_keys.ts";
@@ -233,7 +233,7 @@ export class Sessions {
     const tunnel = this.#tunnels.get(keypair.peer);
     if (tunnel === undefined || tunnel.slots.current?.keypair !== keypair) return [];
     if (this.#binding !== "strict" || keypair.path?.key === path.key) return [];
-    if (!this.#mayHealTo(path)) return [];
+    if (!this.#mayHealTo(path) || isOfAnother(path, keypair.peer)) return [];
     if (!this.#healLimit.take(tunnel.nodeId, now)) return dropped("rate-limited");
     const out: Action[] = [];
     tunnel.heal(path, keypair.path, now, out);
@@ -374,7 +374,7 @@ export class Sessions {
     // `allowed-peers` has a fresh ephemeral key in every response, and one path: the first.
     if (this.#context.profile === "mesh") {
       const answer = answers.repeat(initiation, path, now);
-      if (answer === "rate-limited") return dropped(answer);
+      if (typeof answer === "string") return dropped(answer);
       if (answer !== undefined) {
         const reason = this.#admission.refuseAgain(initiation, path, now);
         if (reason !== undefined) return dropped(reason);
@@ -397,6 +397,7 @@ export class Sessions {
       (tunnel, timestamp) => tunnel.isFresh(timestamp),
     );
     if (typeof read === "string") return dropped(read);
+    if (isOfAnother(path, read.peer.nodeId)) return dropped("wrong-path");
     // "re-check the generation wherever a handshake was in flight"
     if (this.#tunnels.get(read.peer.nodeId) !== read.peer) return dropped("unknown-static-key");
     // 9. Message 2. 10. An unconfirmed keypair.
@@ -425,6 +426,7 @@ export class Sessions {
   #receiveResponse(response: Response, path: Path, now: number): Action[] {
     const tunnel = this.#context.indices.get(response.receiverIndex);
     if (tunnel === undefined) return dropped("no-handshake-outstanding");
+    if (isOfAnother(path, tunnel.nodeId)) return dropped("wrong-path");
     const out: Action[] = [];
     tunnel.complete(response, path, now, out);
     this.#active.add(tunnel);

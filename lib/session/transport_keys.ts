@@ -19,7 +19,7 @@ import { DATA_HEADER_LENGTH, dataCounter, TAG_LENGTH, writeDataHeader } from "..
 import type { DropReason } from "./actions.ts";
 import { type Keypair, retireKeypair } from "./keypair.ts";
 import type { SessionLimits } from "./limits.ts";
-import type { Path } from "./path.ts";
+import { isOfAnother, type Path } from "./path.ts";
 import { ReplayWindow } from "./replay_window.ts";
 
 /** Bytes that sealing adds to a plaintext. */
@@ -58,7 +58,10 @@ export function whyNotSend(
  * confirmed; confirming is bound to the initiation's paths either way.
  */
 export function mayComeBy(keypair: Keypair, path: Path, binding: Binding): boolean {
-  if (keypair.path !== undefined) return binding === "roam" || keypair.path.key === path.key;
+  if (keypair.path !== undefined) {
+    return keypair.path.key === path.key ||
+      (binding === "roam" && !isOfAnother(path, keypair.peer));
+  }
   for (const candidate of keypair.unconfirmedPaths) if (candidate.key === path.key) return true;
   return false;
 }

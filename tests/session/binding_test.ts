@@ -299,3 +299,41 @@ Deno.test("A stolen SSH key carries a thief's datagrams, and makes no session in
   deepStrictEqual(answer, [{ kind: "drop", reason: "bad-mac1" }]);
   strictEqual(b.peer(a).current, undefined);
 });
+
+Deno.test("A connection made with one member's SSH key carries no handshake and no data of another's", () => {
+  const world = new World();
+  const [a, b] = world.pair();
+  world.wire = () => [];
+  const ofC = { kind: "ssh", key: "ssh 1", remote: "ssh c", nodeId: "c".repeat(64) } as const;
+  const wrongPath = [{ kind: "drop", reason: "wrong-path" }];
+  // Whoever has C's key reads what A sends elsewhere, and hands it on: all of it is genuine.
+  a.send(b, 1);
+  const now = world.clock.now();
+  const [initiation] = world.logged(INITIATION);
+  deepStrictEqual(b.sessions.receive(initiation!.datagram, ofC, now), wrongPath);
+  strictEqual(b.peer(a).keypairs.length, 0);
+  world.wire = (flight) => [flight];
+  world.clock.advance(1_500);
+  world.run(50);
+  const answered = world.logged(INITIATION).at(-1)!;
+  deepStrictEqual(b.sessions.receive(answered.datagram, ofC, world.clock.now()), wrongPath);
+  deepStrictEqual(b.delivered, [1], "by the way that is theirs");
+  strictEqual(boundTo(b, a), "a");
+  const strayed = b.sessions.strayed(b.peer(a).current!, ofC, world.clock.now());
+  deepStrictEqual(strayed, [], "nor is anybody sought there");
+});
+
+Deno.test("A response by the connection of another member completes no handshake", () => {
+  const world = new World();
+  const [a, b] = world.pair();
+  const ofC = { kind: "ssh", key: "ssh 1", remote: "ssh c", nodeId: "c".repeat(64) } as const;
+  world.wire = (flight) => flight.from === "a" ? [flight] : [];
+  a.send(b, 1);
+  world.run(10);
+  const response = world.log.find(({ from }) => from === "b")!;
+  const actions = a.sessions.receive(response.datagram, ofC, world.clock.now());
+  deepStrictEqual(actions, [{ kind: "drop", reason: "wrong-path" }]);
+  strictEqual(a.peer(b).current, undefined);
+  a.act(a.sessions.receive(response.datagram, a.pathTo("b"), world.clock.now()));
+  strictEqual(boundTo(a, b), "b", "the handshake is as it was");
+});
