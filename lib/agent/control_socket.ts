@@ -2,19 +2,15 @@
  * The Unix socket by which the command line asks a running process.
  *
  * One JSON object a line: `{ id, method, params }` gets `{ id, result }` or
- * `{ id, error: { code, message } }`. What must hold: only the owner can connect (folder 0700,
- * socket 0600); a stale socket is removed only by the holder of the state folder's lock.
+ * `{ id, error: { code, message } }`. Only the owner can connect (owner_socket.ts).
  *
  * @module
  */
 
-import { toHex, utf8 } from "../base/bytes.ts";
-import { sha256 } from "../crypto/hash.ts";
+import { utf8 } from "../base/bytes.ts";
 import { AgentError, type AgentFault, reasonOf } from "./errors.ts";
+import { connectToOwner, OwnerListener, tryClose, writeAll } from "./owner_socket.ts";
 
-/** Longest path of a Unix socket: `sun_path` is 108 bytes with its final zero. */
-const MAX_SOCKET_PATH_BYTES = 107;
-const RUN_FOLDER = "/run/tunnelmesh";
 /** Longest line taken from a client. */
 const MAX_REQUEST_BYTES = 65_536;
 const DEFAULT_TIMEOUT_MS = 30_000;
@@ -22,31 +18,11 @@ const DEFAULT_TIMEOUT_MS = 30_000;
 /** What a method does: gets `params`, gives what becomes `result`. */
 export type ControlMethod = (params: Record<string, unknown>) => unknown | Promise<unknown>;
 
-/**
- * Where the socket of a state folder is.
- *
- * @param stateFolder Path of the folder.
- * @param name Of the socket, such as `agent.sock`.
- * @returns A path in the folder; one under /run, made from a hash, if that would be too long.
- */
-export function controlSocketPath(stateFolder: string, name: string): string {
-  let folder = stateFolder;
-  try {
-    folder = Deno.realPathSync(stateFolder);
-  } catch {
-    // No such folder: nobody listens either way.
-  }
-  const path = `${folder}/${name}`;
-  if (utf8(path).length <= MAX_SOCKET_PATH_BYTES) return path;
-  return `${RUN_FOLDER}/${toHex(sha256(utf8(path)).subarray(0, 16))}.sock`;
-}
-
 /** Answers on a control socket until it is closed. */
 export class ControlSocketServer {
-  readonly #listener: Deno.UnixListener;
+  readonly #listener: OwnerListener;
   readonly #methods: Readonly<Record<string, ControlMethod>>;
   readonly #connections = new Set<Deno.UnixConn>();
-  readonly #path: string;
 
   /**
    * Starts to listen. The caller holds the folder's lock.
@@ -54,7 +30,7 @@ export class ControlSocketServer {
    * @param stateFolder Path of the folder.
    * @param name Of the socket.
    * @param methods By name.
-   * @throws {AgentError} If the socket cannot be made.
+   * @throws {AgentError} `storage` if the socket cannot be made.
    */
   constructor(
     stateFolder: string,
@@ -62,41 +38,13 @@ export class ControlSocketServer {
     methods: Readonly<Record<string, ControlMethod>>,
   ) {
     this.#methods = methods;
-    this.#path = controlSocketPath(stateFolder, name);
-    try {
-      if (this.#path.startsWith(RUN_FOLDER)) {
-        Deno.mkdirSync(RUN_FOLDER, { recursive: true, mode: 0o700 });
-      }
-      tryRemove(this.#path);
-      this.#listener = Deno.listen({ transport: "unix", path: this.#path });
-      Deno.chmodSync(this.#path, 0o600);
-    } catch (cause) {
-      throw new AgentError(
-        "storage",
-        `Cannot listen on control socket "${this.#path}": ${reasonOf(cause)}`,
-        { cause },
-      );
-    }
-    this.#accept();
+    this.#listener = new OwnerListener(stateFolder, name, (connection) => this.#serve(connection));
   }
 
   /** Stops listening, closes every connection and removes the socket. Safe to call twice. */
   close(): void {
-    try {
-      this.#listener.close();
-    } catch {
-      return; // closed before
-    }
+    this.#listener.close();
     for (const connection of this.#connections) tryClose(connection);
-    tryRemove(this.#path);
-  }
-
-  async #accept(): Promise<void> {
-    try {
-      for await (const connection of this.#listener) this.#serve(connection);
-    } catch {
-      // The listener was closed.
-    }
   }
 
   async #serve(connection: Deno.UnixConn): Promise<void> {
@@ -173,7 +121,7 @@ export async function callControlSocket(
 
 async function connect(stateFolder: string, name: string): Promise<Deno.UnixConn> {
   try {
-    return await Deno.connect({ transport: "unix", path: controlSocketPath(stateFolder, name) });
+    return await connectToOwner(stateFolder, name);
   } catch (cause) {
     if (cause instanceof Deno.errors.PermissionDenied) {
       throw new AgentError(
@@ -213,23 +161,6 @@ async function* readLines(connection: Deno.UnixConn, maxBytes: number): AsyncGen
   }
 }
 
-async function writeLine(connection: Deno.UnixConn, value: unknown): Promise<void> {
-  let rest: Uint8Array = utf8(JSON.stringify(value) + "\n");
-  while (rest.length > 0) rest = rest.subarray(await connection.write(rest));
-}
-
-function tryClose(connection: Deno.UnixConn): void {
-  try {
-    connection.close();
-  } catch {
-    // closed before
-  }
-}
-
-function tryRemove(path: string): void {
-  try {
-    Deno.removeSync(path);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
+function writeLine(connection: Deno.UnixConn, value: unknown): Promise<void> {
+  return writeAll(connection, utf8(JSON.stringify(value) + "\n"));
 }

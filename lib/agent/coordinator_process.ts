@@ -32,9 +32,10 @@ import { ControlSocketServer } from "./control_socket.ts";
 import { adminMethods } from "./coordinator_admin.ts";
 import type { DataPlaneWish } from "./data_plane_choice.ts";
 import { AgentError } from "./errors.ts";
-import { refuseOverlap, toAgentError } from "./interface.ts";
+import { refuseOverlap } from "./interface.ts";
 import { MemberListener } from "./member_listener.ts";
 import type { TrustMode } from "./peer_trust.ts";
+import { toAgentError } from "./syscall_fault.ts";
 
 /** Control socket in the coordinator's state folder. */
 export const COORDINATOR_SOCKET = "coordinator.sock";

@@ -35,7 +35,8 @@ import type { DataPlaneWish } from "./data_plane_choice.ts";
 import type { WatchNetwork } from "./endpoint_finder.ts";
 import { AgentError, reasonOf } from "./errors.ts";
 import { natOfPeer } from "./peer_nat.ts";
-import { MeshInterface, toAgentError } from "./interface.ts";
+import { MeshInterface } from "./interface.ts";
+import { toAgentError } from "./syscall_fault.ts";
 
 const log = logOf("agent");
 

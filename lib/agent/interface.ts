@@ -12,21 +12,20 @@
 
 import { ERRNO, SyscallError } from "../../ffi/errno.ts";
 import {
-  Netlink,
+  type Netlink,
   type Route,
   ROUTE_PROTOCOL,
   type RouteRequest,
   type SourceRule,
 } from "../../ffi/netlink.ts";
-import type { Poller } from "../../ffi/poller.ts";
-import type { TunLinux } from "../../ffi/tun_linux.ts";
 import { hasIpv6 } from "../../ffi/udp_linux.ts";
 import type { IpAddress } from "../net/endpoint.ts";
 import { formatIpPrefix, hostPrefix, type IpPrefix, prefixesOverlap } from "../net/ip_prefix.ts";
 import { equalIpAddresses } from "../net/ip_address.ts";
 import { logOf } from "../base/log.ts";
-import { type DataPlaneWish, openForDataPlane } from "./data_plane_choice.ts";
 import { AgentError } from "./errors.ts";
+import { orAgentError } from "./syscall_fault.ts";
+import { TunInterface } from "./tun_interface.ts";
 
 const log = logOf("agent");
 
@@ -43,17 +42,6 @@ const TABLE_BASE = 0x746d_0000;
 /** Added to the interface number: two agents' routes to one peer then differ, and both stand. */
 const METRIC_BASE = 100;
 
-/** What makes a {@linkcode MeshInterface}. */
-export interface MeshInterfaceOptions {
-  /** Name or pattern with `%d`. @default {"tm%d"} */
-  readonly name?: string | undefined;
-  /** Largest packet in bytes. */
-  readonly mtu: number;
-  readonly poller: Poller;
-  /** Which data plane will use the device. */
-  readonly dataPlane: DataPlaneWish;
-}
-
 /** A node's place in the mesh, as its interface needs it. */
 export interface MeshPlace {
   /** Own addresses in the mesh. */
@@ -63,35 +51,12 @@ export interface MeshPlace {
 }
 
 /** A TUN device with its addresses and routes; all gone once it is closed. */
-export class MeshInterface {
-  readonly #netlink: Netlink;
+export class MeshInterface extends TunInterface {
   readonly #routed = new Set<string>();
   readonly #rules: SourceRule[] = [];
   #place: MeshPlace | undefined;
   #hasIpv6 = false;
   #routesWholeRange = false;
-  /** The data plane that the device is fit for. */
-  readonly dataPlane: { readonly kind: "linux" | "portable"; readonly reason?: string };
-  /** The device packets come from and go to. */
-  readonly tun: TunLinux;
-
-  /**
-   * Makes the device, without addresses.
-   *
-   * @throws {AgentError} `privilege` or `device` if a right or the driver is missing.
-   */
-  constructor(options: MeshInterfaceOptions) {
-    const { name, mtu, poller, dataPlane: wish } = options;
-    this.#netlink = orAgentError(() => new Netlink());
-    try {
-      const chosen = orAgentError(() => openForDataPlane({ wish, name, mtu, poller }));
-      this.dataPlane = chosen;
-      this.tun = chosen.tun;
-    } catch (error) {
-      this.#netlink.close();
-      throw error;
-    }
-  }
 
   /** Whether IPv6 works here: `false` on a host that has it switched off. */
   get hasIpv6(): boolean {
@@ -114,20 +79,15 @@ export class MeshInterface {
     this.#place = place;
     orAgentError(() => {
       const ranges = [place.ranges.ipv4, place.ranges.ipv6];
-      refuseOverlap(this.#netlink, ranges);
-      const routes = this.#netlink.routes();
+      refuseOverlap(this.netlink, ranges);
+      const routes = this.netlink.routes();
       this.#routesWholeRange = !routes.some((route) => isOurs(route) && isInRange(route, ranges));
-      this.#netlink.setLink(this.tun.index, { isUp: true });
-      this.#netlink.addAddress(this.tun.index, hostPrefix(place.addresses.ipv4));
+      this.netlink.setLink(this.tun.index, { isUp: true });
+      this.netlink.addAddress(this.tun.index, hostPrefix(place.addresses.ipv4));
       this.#hasIpv6 = hasIpv6() && this.#addIpv6(place.addresses.ipv6);
       if (this.#routesWholeRange) this.#routeRanges(place);
       this.#routeBySource(place);
     });
-  }
-
-  /** Interface name. */
-  get name(): string {
-    return this.tun.name;
   }
 
   /**
@@ -150,23 +110,22 @@ export class MeshInterface {
     const destination = hostPrefix(address);
     if (!this.#routed.delete(formatIpPrefix(destination))) return;
     try {
-      this.#netlink.deleteRoute(this.#request(destination));
+      this.netlink.deleteRoute(this.#request(destination));
     } catch (error) {
       // Somebody else removed it: then it is as it should be.
       if (!(error instanceof SyscallError)) throw error;
     }
   }
 
-  /** Removes the device, and with it addresses and routes. Safe to call twice. */
-  async close(): Promise<void> {
-    for (const rule of this.#rules.splice(0)) tryDelete(this.#netlink, rule);
-    this.#netlink.close();
-    await this.tun.close();
+  /** @inheritdoc */
+  override async close(): Promise<void> {
+    for (const rule of this.#rules.splice(0)) tryDelete(this.netlink, rule);
+    await super.close();
   }
 
   #addIpv6(address: IpAddress): boolean {
     try {
-      this.#netlink.addAddress(this.tun.index, hostPrefix(address));
+      this.netlink.addAddress(this.tun.index, hostPrefix(address));
       return true;
     } catch (error) {
       // IPv6 may be on for the machine and off for new interfaces.
@@ -187,9 +146,9 @@ export class MeshInterface {
     if (this.#hasIpv6) families.push([addresses.ipv6, ranges.ipv6]);
     try {
       for (const [source, destination] of families) {
-        this.#netlink.addRoute({ destination, interfaceIndex: this.tun.index, table });
+        this.netlink.addRoute({ destination, interfaceIndex: this.tun.index, table });
         const rule = { source, table, priority: RULE_PRIORITY };
-        this.#netlink.addSourceRule(rule);
+        this.netlink.addSourceRule(rule);
         this.#rules.push(rule);
       }
     } catch (error) {
@@ -200,16 +159,16 @@ export class MeshInterface {
   }
 
   #removeOldRules({ ipv4, ipv6 }: MeshPlace["addresses"]): void {
-    const tables = new Set(this.#netlink.links().map(({ index }) => TABLE_BASE + index));
-    for (const rule of this.#netlink.sourceRules()) {
+    const tables = new Set(this.netlink.links().map(({ index }) => TABLE_BASE + index));
+    for (const rule of this.netlink.sourceRules()) {
       const isOurAddress = [ipv4, ipv6].some((own) => equalIpAddresses(own, rule.source));
-      if (isOurAddress || !tables.has(rule.table)) tryDelete(this.#netlink, rule);
+      if (isOurAddress || !tables.has(rule.table)) tryDelete(this.netlink, rule);
     }
   }
 
   #addRoute(destination: IpPrefix): void {
     try {
-      this.#netlink.addRoute(this.#request(destination));
+      this.netlink.addRoute(this.#request(destination));
     } catch (error) {
       if (error instanceof SyscallError && error.errno === ERRNO.EEXIST) return;
       throw error;
@@ -279,30 +238,3 @@ function tryDelete(netlink: Netlink, rule: SourceRule): void {
     if (!(error instanceof SyscallError)) throw error; // gone already
   }
 }
-
-/** Runs `body`, and gives a failed system call the fault that the exit code needs. */
-export function orAgentError<T>(body: () => T): T {
-  try {
-    return body();
-  } catch (error) {
-    throw toAgentError(error);
-  }
-}
-
-/**
- * A failed system call as what it means to a person.
- *
- * @param error What was thrown; anything but a system call comes back as it is.
- */
-export function toAgentError(error: unknown): unknown {
-  if (!(error instanceof SyscallError)) return error;
-  const fault = FAULT_OF_SYSCALL[error.fault];
-  return new AgentError(fault, error.message, { cause: error });
-}
-
-const FAULT_OF_SYSCALL = {
-  "no-privilege": "privilege",
-  "no-device": "device",
-  "in-use": "in-use",
-  "other": "failed",
-} as const;

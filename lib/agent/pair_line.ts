@@ -24,7 +24,7 @@ import { type PairAction, Pairing } from "../session/pairing.ts";
 import type { Path } from "../session/path.ts";
 import { decodePairMessage, encodePairMessage, type PairMessage } from "../wire/pair_message.ts";
 import { AgentError, reasonOf } from "./errors.ts";
-import { toAgentError } from "./interface.ts";
+import { toAgentError } from "./syscall_fault.ts";
 import type { PairRole } from "./pair_role.ts";
 
 /** Where `pair-interop` may be spoken, beside loopback and link-local addresses. */

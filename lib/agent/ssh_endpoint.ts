@@ -7,17 +7,17 @@
  *                 { clientKey, from } \n, then the stream as it is
  * ```
  *
- * What must hold: only the owner of the state folder can connect (folder 0700, socket 0600), so the
- * key that the first line names is the one that `sshd` found in the line of `authorized_keys`; the
- * agent asks the roster whose it is, and takes nothing from a key that is nobody's.
+ * Only the owner of the state folder can connect (owner_socket.ts), so the key that the first line
+ * names is the one that `sshd` found in the line of `authorized_keys`. What must hold here: the agent
+ * asks the roster whose it is, and takes nothing from a key that is nobody's.
  *
  * @module
  */
 
 import { fromBase64, toBase64, utf8 } from "../base/bytes.ts";
 import type { SshStream, SshStreamEvents } from "../crypto/ssh_transport.ts";
-import { controlSocketPath } from "./control_socket.ts";
-import { AgentError, reasonOf } from "./errors.ts";
+import { AgentError } from "./errors.ts";
+import { connectToOwner, OwnerListener, tryClose, writeAll } from "./owner_socket.ts";
 
 /** Socket in the state folder. */
 export const SSH_SOCKET = "ssh.sock";
@@ -31,8 +31,7 @@ export type StreamTaker = (stream: SshStream, clientKey: Uint8Array, from: strin
 
 /** The agent's side of the socket. */
 export class SshEndpointListener {
-  readonly #listener: Deno.UnixListener;
-  readonly #path: string;
+  readonly #listener: OwnerListener;
   readonly #take: StreamTaker;
 
   /**
@@ -42,35 +41,13 @@ export class SshEndpointListener {
    * @throws {AgentError} `storage` if the socket cannot be made.
    */
   constructor(state: string, take: StreamTaker) {
-    this.#path = controlSocketPath(state, SSH_SOCKET);
     this.#take = take;
-    try {
-      tryRemove(this.#path);
-      this.#listener = Deno.listen({ transport: "unix", path: this.#path });
-      Deno.chmodSync(this.#path, 0o600);
-    } catch (cause) {
-      const why = `Cannot listen on socket "${this.#path}": ${reasonOf(cause)}`;
-      throw new AgentError("storage", why, { cause });
-    }
-    this.#accept();
+    this.#listener = new OwnerListener(state, SSH_SOCKET, (connection) => this.#greet(connection));
   }
 
   /** Stops listening and removes the socket; streams that were taken live on. Safe to call twice. */
   close(): void {
-    try {
-      this.#listener.close();
-    } catch {
-      return; // closed before
-    }
-    tryRemove(this.#path);
-  }
-
-  async #accept(): Promise<void> {
-    try {
-      for await (const connection of this.#listener) this.#greet(connection);
-    } catch {
-      // The listener was closed.
-    }
+    this.#listener.close();
   }
 
   async #greet(connection: Deno.UnixConn): Promise<void> {
@@ -103,8 +80,7 @@ export async function joinSshEndpoint(
 ): Promise<void> {
   let connection: Deno.UnixConn;
   try {
-    const path = controlSocketPath(state, SSH_SOCKET);
-    connection = await Deno.connect({ transport: "unix", path });
+    connection = await connectToOwner(state, SSH_SOCKET);
   } catch (cause) {
     throw new AgentError(
       "not-running",
@@ -211,24 +187,4 @@ async function readLine(
     return { line, rest: buffer.slice(end + 1, length) };
   }
   throw new AgentError("failed", "Cannot take a stream: it has no first line");
-}
-
-async function writeAll(connection: Deno.UnixConn, bytes: Uint8Array): Promise<void> {
-  for (let at = 0; at < bytes.length;) at += await connection.write(bytes.subarray(at));
-}
-
-function tryClose(connection: Deno.UnixConn): void {
-  try {
-    connection.close();
-  } catch {
-    // closed before
-  }
-}
-
-function tryRemove(path: string): void {
-  try {
-    Deno.removeSync(path);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
 }

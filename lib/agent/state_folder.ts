@@ -162,7 +162,8 @@ function syncFolder(path: string): void {
   }
 }
 
-function removeIfThere(path: string): void {
+/** Removes a file that may be gone already. */
+export function removeIfThere(path: string): void {
   try {
     Deno.removeSync(path);
   } catch (error) {

@@ -9,62 +9,21 @@
  */
 
 import { ERRNO, SyscallError } from "../../ffi/errno.ts";
-import { Netlink } from "../../ffi/netlink.ts";
-import type { Poller } from "../../ffi/poller.ts";
-import type { TunLinux } from "../../ffi/tun_linux.ts";
 import { hasIpv6 } from "../../ffi/udp_linux.ts";
 import { networkOf } from "../config/allowed_peers.ts";
 import type { IpAddress } from "../net/endpoint.ts";
 import { equalPrefixes, formatIpPrefix, type IpPrefix, prefixContains } from "../net/ip_prefix.ts";
-import { type DataPlaneWish, openForDataPlane } from "./data_plane_choice.ts";
 import { DefaultRoute } from "./default_route.ts";
-import { orAgentError, refuseOverlap } from "./interface.ts";
-
-/** What makes a {@linkcode StaticInterface}. */
-export interface StaticInterfaceOptions {
-  /** Name or pattern. @default {"tm%d"} */
-  readonly name?: string | undefined;
-  /** Largest packet in bytes. */
-  readonly mtu: number;
-  readonly poller: Poller;
-  /** Which data plane will use the device. */
-  readonly dataPlane: DataPlaneWish;
-}
+import { refuseOverlap } from "./interface.ts";
+import { orAgentError } from "./syscall_fault.ts";
+import { TunInterface } from "./tun_interface.ts";
 
 /** A TUN device with its addresses and routes; all gone once it is closed. */
-export class StaticInterface {
-  readonly #netlink: Netlink;
+export class StaticInterface extends TunInterface {
   #routes: readonly IpPrefix[] = [];
   #networks: readonly IpPrefix[] = [];
   #own: readonly IpAddress[] = [];
   #defaultRoute: DefaultRoute | undefined;
-  /** The data plane that the device is fit for. */
-  readonly dataPlane: { readonly kind: "linux" | "portable"; readonly reason?: string };
-  /** The device packets come from and go to. */
-  readonly tun: TunLinux;
-
-  /**
-   * Makes the device, without addresses.
-   *
-   * @throws {AgentError} `privilege` or `device` if a right or the driver is missing.
-   */
-  constructor(options: StaticInterfaceOptions) {
-    const { name, mtu, poller, dataPlane: wish } = options;
-    this.#netlink = orAgentError(() => new Netlink());
-    try {
-      const chosen = orAgentError(() => openForDataPlane({ wish, name, mtu, poller }));
-      this.dataPlane = chosen;
-      this.tun = chosen.tun;
-    } catch (error) {
-      this.#netlink.close();
-      throw error;
-    }
-  }
-
-  /** Interface name. */
-  get name(): string {
-    return this.tun.name;
-  }
 
   /** Own addresses that the interface has: those of IPv6 are left out where there is none. */
   get addresses(): readonly IpAddress[] {
@@ -86,11 +45,11 @@ export class StaticInterface {
     orAgentError(() => {
       const usable = addresses.filter(({ address }) => address.length === 4 || hasIpv6());
       this.#networks = usable.map(networkOf);
-      refuseOverlap(this.#netlink, this.#networks, "choose other addresses");
+      refuseOverlap(this.netlink, this.#networks, "choose other addresses");
       const { index } = this.tun;
-      this.#netlink.setLink(index, { autoLinkLocal: false });
-      this.#netlink.setLink(index, { isUp: true });
-      for (const prefix of usable) this.#netlink.addAddress(index, prefix);
+      this.netlink.setLink(index, { autoLinkLocal: false });
+      this.netlink.setLink(index, { isUp: true });
+      for (const prefix of usable) this.netlink.addAddress(index, prefix);
       this.#own = usable.map(({ address }) => address);
     });
   }
@@ -129,7 +88,7 @@ export class StaticInterface {
   ): void {
     this.#defaultRoute = orAgentError(() =>
       DefaultRoute.install({
-        netlink: this.#netlink,
+        netlink: this.netlink,
         interfaceIndex: this.tun.index,
         port,
         families,
@@ -141,20 +100,19 @@ export class StaticInterface {
 
   /** Removes what {@linkcode routeEverything} of a process that died has left. */
   sweepDefaultRoute(): void {
-    orAgentError(() => DefaultRoute.sweep(this.#netlink, hasIpv6()));
+    orAgentError(() => DefaultRoute.sweep(this.netlink, hasIpv6()));
   }
 
-  /** Removes the device, and with it addresses and routes. Safe to call twice. */
-  async close(): Promise<void> {
+  /** @inheritdoc */
+  override async close(): Promise<void> {
     this.#defaultRoute?.remove();
     this.#defaultRoute = undefined;
-    this.#netlink.close();
-    await this.tun.close();
+    await super.close();
   }
 
   #add(destination: IpPrefix): void {
     const preferredSource = this.#own.find(({ length }) => length === destination.address.length);
-    this.#netlink.addRoute({
+    this.netlink.addRoute({
       destination,
       interfaceIndex: this.tun.index,
       ...(preferredSource && { preferredSource }),
@@ -163,7 +121,7 @@ export class StaticInterface {
 
   #remove(destination: IpPrefix): void {
     try {
-      this.#netlink.deleteRoute({ destination, interfaceIndex: this.tun.index });
+      this.netlink.deleteRoute({ destination, interfaceIndex: this.tun.index });
     } catch (error) {
       if (error instanceof SyscallError && error.errno === ERRNO.ESRCH) return; // gone already
       throw error;

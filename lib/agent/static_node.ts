@@ -31,7 +31,6 @@ import { ControlSocketServer } from "./control_socket.ts";
 import type { DataPlaneWish } from "./data_plane_choice.ts";
 import { AgentError, reasonOf } from "./errors.ts";
 import { watchFile } from "./file_watch.ts";
-import { toAgentError } from "./interface.ts";
 import { Masquerade } from "./masquerade.ts";
 import { readMark, readPort, writeMark, writePort } from "./small_files.ts";
 import { StateFolder } from "./state_folder.ts";
@@ -39,6 +38,7 @@ import { StaticInterface } from "./static_interface.ts";
 import { devicePeersOf, nodeIdOf, StaticPolicy } from "./static_policy.ts";
 import { nodeMetrics } from "./metrics.ts";
 import { type StaticStatus, staticStatusOf } from "./static_status.ts";
+import { toAgentError } from "./syscall_fault.ts";
 import { fileTrustMethods } from "./trust_methods.ts";
 
 const log = logOf("agent");
