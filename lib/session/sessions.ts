@@ -16,11 +16,9 @@
  * @module
  */
 
-import { equalBytes, toHex } from "../base/bytes.ts";
 import { readU32Le } from "../base/integers.ts";
 import { NATIVE_BACKEND } from "../crypto/backend.ts";
 import { randomBytes } from "../crypto/random.ts";
-import { isLowOrderPoint, X25519_LENGTH } from "../crypto/x25519.ts";
 import {
   type Cookie,
   datagramFault,
@@ -44,8 +42,9 @@ import { isOfAnother, type Path } from "./path.ts";
 import type { PskRing } from "./psk_ring.ts";
 import type { PeerSession, SessionPeer, SessionsOptions } from "./session_options.ts";
 import { type Binding, mayComeBy } from "./transport_keys.ts";
-import { Tunnel } from "./tunnel.ts";
+import type { Tunnel } from "./tunnel.ts";
 import type { TunnelContext } from "./tunnel_context.ts";
+import { TunnelTable } from "./tunnel_table.ts";
 
 export type { PeerSession, SessionPeer, SessionsOptions } from "./session_options.ts";
 
@@ -63,10 +62,7 @@ export class Sessions {
   readonly #ownMac1Key: Uint8Array;
   readonly #admission: Admission;
   readonly #healLimit = new HealLimit();
-  readonly #tunnels = new Map<string, Tunnel>();
-  readonly #byStaticKey = new Map<string, Tunnel>();
-  /** Those with anything to wait for: an idle peer is in no loop. */
-  readonly #active = new Set<Tunnel>();
+  readonly #tunnels: TunnelTable;
 
   /**
    * Starts without peers.
@@ -97,6 +93,7 @@ export class Sessions {
       indices: new IndexTable(random),
       answers: new Answers(),
     };
+    this.#tunnels = new TunnelTable(this.#context);
     this.#binding = options.binding ?? "strict";
     this.#mayHealTo = options.mayHealTo ?? (() => true);
     this.#ownMac1Key = mac1Key(crypto, staticKey.publicKey);
@@ -114,18 +111,10 @@ export class Sessions {
    * @throws {RangeError} when the key is not 32 bytes, our own, of low order, or another peer's.
    */
   addPeer(peer: SessionPeer): void {
-    const { nodeId, persistentKeepalive = false } = peer;
-    let tunnel = this.#tunnels.get(nodeId);
-    if (tunnel === undefined || !equalBytes(tunnel.staticKey, peer.staticKey)) {
-      this.#refuseKey(peer);
-      const staticKey = Uint8Array.from(peer.staticKey);
-      const to = { nodeId, staticKey, mac1Key: mac1Key(this.#context.crypto, staticKey) };
-      tunnel = new Tunnel(to, this.#context);
-      this.#tunnels.set(nodeId, tunnel);
-      this.#byStaticKey.set(toHex(staticKey), tunnel);
-    }
+    const { persistentKeepalive = false } = peer;
+    const tunnel = this.#tunnels.add(peer);
     tunnel.keepalive.isPersistent = persistentKeepalive;
-    if (persistentKeepalive) this.#active.add(tunnel);
+    if (persistentKeepalive) this.#tunnels.wake(tunnel);
   }
 
   /**
@@ -136,9 +125,7 @@ export class Sessions {
     const tunnel = this.#tunnels.get(nodeId);
     if (tunnel === undefined) return [];
     // "swap the table, then kill"
-    this.#tunnels.delete(nodeId);
-    this.#byStaticKey.delete(toHex(tunnel.staticKey));
-    this.#active.delete(tunnel);
+    this.#tunnels.remove(tunnel);
     this.#healLimit.forget(nodeId);
     const out: Action[] = [];
     tunnel.end(out);
@@ -221,7 +208,7 @@ export class Sessions {
     if (!mayComeBy(keypair, path, this.#binding)) return dropped("wrong-path");
     const out: Action[] = [];
     tunnel.confirm(slot, path, now, out);
-    this.#active.add(tunnel);
+    this.#tunnels.wake(tunnel);
     return out;
   }
 
@@ -237,7 +224,7 @@ export class Sessions {
     if (!this.#healLimit.take(tunnel.nodeId, now)) return dropped("rate-limited");
     const out: Action[] = [];
     tunnel.heal(path, keypair.path, now, out);
-    this.#active.add(tunnel);
+    this.#tunnels.wake(tunnel);
     return out;
   }
 
@@ -300,24 +287,17 @@ export class Sessions {
    */
   stop(now: number): Action[] {
     const out: Action[] = [];
-    for (const tunnel of this.#tunnels.values()) {
+    for (const tunnel of this.#tunnels.all()) {
       tunnel.bye(now, out);
       tunnel.end(out, "by-data-plane");
     }
     this.#tunnels.clear();
-    this.#byStaticKey.clear();
-    this.#active.clear();
     return out;
   }
 
   /** Does what is due by the clock. Harmless to call at any time. */
   tick(now: number): Action[] {
-    const out: Action[] = [];
-    for (const tunnel of this.#active) {
-      if (tunnel.nextDeadlineAt(now) <= now) tunnel.tick(now, out);
-      if (tunnel.nextDeadlineAt(now) === Infinity) this.#active.delete(tunnel);
-    }
-    return out;
+    return this.#tunnels.tick(now);
   }
 
   /**
@@ -326,9 +306,7 @@ export class Sessions {
    * @returns A moment, perhaps past; `Infinity` if every peer is idle.
    */
   nextDeadlineAt(now: number): number {
-    let at = Infinity;
-    for (const tunnel of this.#active) at = Math.min(at, tunnel.nextDeadlineAt(now));
-    return at;
+    return this.#tunnels.nextDeadlineAt(now);
   }
 
   /** Those in force. */
@@ -393,7 +371,7 @@ export class Sessions {
     const read = readInitiation(
       this.#context,
       initiation,
-      (staticKey) => this.#byStaticKey.get(toHex(staticKey)),
+      (staticKey) => this.#tunnels.ofKey(staticKey),
       (tunnel, timestamp) => tunnel.isFresh(timestamp),
     );
     if (typeof read === "string") return dropped(read);
@@ -403,7 +381,7 @@ export class Sessions {
     // 9. Message 2. 10. An unconfirmed keypair.
     const out: Action[] = [];
     read.peer.answer(read, initiation, path, now, out);
-    this.#active.add(read.peer);
+    this.#tunnels.wake(read.peer);
     return out;
   }
 
@@ -429,28 +407,8 @@ export class Sessions {
     if (isOfAnother(path, tunnel.nodeId)) return dropped("wrong-path");
     const out: Action[] = [];
     tunnel.complete(response, path, now, out);
-    this.#active.add(tunnel);
+    this.#tunnels.wake(tunnel);
     return out;
-  }
-
-  #refuseKey({ nodeId, staticKey }: SessionPeer): void {
-    const name = `peer ${nodeId.slice(0, 8)}`;
-    if (staticKey.length !== X25519_LENGTH) {
-      throw new RangeError(`Cannot add ${name}: its key must be ${X25519_LENGTH} bytes`);
-    }
-    if (equalBytes(staticKey, this.#context.staticKey.publicKey)) {
-      throw new RangeError(`Cannot add ${name}: it has the key of this node itself`);
-    }
-    if (isLowOrderPoint(staticKey)) {
-      throw new RangeError(`Cannot add ${name}: its key is a point of low order`);
-    }
-    const other = this.#byStaticKey.get(toHex(staticKey))?.nodeId;
-    if (other !== undefined) {
-      throw new RangeError(`Cannot add ${name}: it has the key of peer ${other.slice(0, 8)}`);
-    }
-    if (this.#tunnels.has(nodeId)) {
-      throw new RangeError(`Cannot add ${name}: it is there with another key`);
-    }
   }
 
   #with(nodeId: string, act: (tunnel: Tunnel, out: Action[]) => void): Action[] {
@@ -458,7 +416,7 @@ export class Sessions {
     const out: Action[] = [];
     if (tunnel === undefined) return out;
     act(tunnel, out);
-    this.#active.add(tunnel);
+    this.#tunnels.wake(tunnel);
     return out;
   }
 }
