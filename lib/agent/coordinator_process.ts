@@ -68,6 +68,8 @@ export interface CoordinatorProcessOptions {
   readonly hasMember?: boolean | undefined;
   /** @default {"strict"} */
   readonly binding?: "strict" | "roam" | undefined;
+  /** Whether members may ask for invites. @default {false} */
+  readonly memberInvites?: boolean | undefined;
   /** Session limits lower than the defaults, by name. */
   readonly limits?: Readonly<Record<string, number>> | undefined;
   /** Name or pattern of the member's interface. */
@@ -134,6 +136,7 @@ export class CoordinatorProcess {
       udpPorts: [udpPort, udpPort + 1],
       ...(options.binding === undefined ? {} : { binding: options.binding }),
       ...(options.limits === undefined ? {} : { limits: options.limits }),
+      memberInvites: options.memberInvites ?? false,
       software: SOFTWARE,
       clock: SYSTEM_CLOCK,
       log,

@@ -46,6 +46,7 @@ export interface CoordinatorFlags extends CommonOptions {
   readonly http?: boolean;
   /** `false` for `--no-member`. */
   readonly member: boolean;
+  readonly memberInvites?: boolean;
   readonly trust?: TrustMode;
   readonly dataPlane?: DataPlaneWish;
 }
@@ -71,6 +72,7 @@ export function defineCoordinator(command: Command): void {
     .option("--tls-key <file>", "its PEM private key")
     .option("--http", "plain HTTP on loopback, behind a proxy that ends TLS")
     .option("--no-member", "only coordinate: this machine is no member of the mesh")
+    .option("--member-invites", "members may ask for invites, one machine each, for 10 minutes")
     .addOption(trustOption())
     .addOption(dataPlaneOption())
     .addHelpText(
@@ -113,6 +115,7 @@ export async function coordinatorOptionsOf(
     tls,
     hasMember: flags.member && !config.noMember,
     binding: config.binding,
+    memberInvites: flags.memberInvites ?? config.memberInvites,
     trust: flags.trust ?? config.trust,
     dataPlane: flags.dataPlane ?? config.dataPlane,
     limits: sessionLimitsOf(config.session),

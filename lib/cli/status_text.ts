@@ -134,6 +134,7 @@ export function formatCoordinator(status: CoordinatorStatus): string {
     ["Ranges:", `${status.ipv4Range}, ${status.ipv6Range}`],
     ["Policy:", status.policy],
     ["Binding:", status.binding],
+    ...(status.memberInvites ? [["Invites:", "members may ask for them"]] : []),
     ["Members:", `${status.members}, ${status.online} online`],
   ]);
 }

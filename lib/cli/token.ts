@@ -87,12 +87,13 @@ function show({ token, joinCommand }: TokenAnswer, options: CommonOptions): void
  * @param now Milliseconds since 1970.
  */
 export function formatTokens(tokens: readonly CoordinatorToken[], now: number): string {
-  const heading = ["ID", "KIND", "STATE", "NAME", "MADE", "EXPIRES", "USED BY"];
-  const rows = tokens.map(({ id, kind, state, name, createdAt, expiresAt, usedBy }) => [
+  const heading = ["ID", "KIND", "STATE", "NAME", "ASKED BY", "MADE", "EXPIRES", "USED BY"];
+  const rows = tokens.map(({ id, kind, state, name, askedBy, createdAt, expiresAt, usedBy }) => [
     String(id),
     kind,
     state,
     name ?? "-",
+    askedBy?.name ?? "-",
     formatAge((now - Date.parse(createdAt)) / 1000),
     expiresAt ?? "-",
     usedBy?.name ?? "-",

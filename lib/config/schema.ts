@@ -89,6 +89,7 @@ export const COORDINATOR_SCHEMA = z.strictObject({
   noMember: z.boolean("noMember is true or false"),
   session: SESSION,
   binding: z.enum(["strict", "roam"], "binding is strict or roam"),
+  memberInvites: z.boolean("memberInvites is true or false"),
   trust: TRUST,
   dataPlane: DATA_PLANE,
   logLevel: z.enum(LOG_LEVELS, `logLevel is one of ${LOG_LEVELS.join(", ")}`),

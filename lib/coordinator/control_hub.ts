@@ -25,7 +25,7 @@ import { Announcer } from "./announcer.ts";
 import { CloneWatch } from "./clone_watch.ts";
 import { ControlConnection } from "./control_connection.ts";
 import type { ControlListener, ListenerEvents } from "./control_listener.ts";
-
+import { InviteDesk } from "./invite_desk.ts";
 import type { MeshIdentity } from "./mesh_identity.ts";
 import type { PskEpochs } from "./psk_epochs.ts";
 import { nodeIdOf, type Registry } from "./registry.ts";
@@ -81,6 +81,7 @@ export class ControlHub implements ListenerEvents {
   readonly #announcer: Announcer;
   readonly #desk: WelcomeDesk;
   readonly #relay: RelayDesk;
+  readonly #invites: InviteDesk;
   #cancelTick: () => void;
   #flushedAt: number;
   #minuteStartedAt: number;
@@ -99,6 +100,8 @@ export class ControlHub implements ListenerEvents {
       options.listener.relay,
       [...registry.members()].map(({ nodeId }) => nodeId),
     );
+    const isAllowed = options.welcome.mesh.memberInvites === true;
+    this.#invites = new InviteDesk({ clock, log: options.log, tokens: options.tokens, isAllowed });
     const now = clock.now();
     this.#startedAt = now;
     this.#flushedAt = now;
@@ -244,6 +247,8 @@ export class ControlHub implements ListenerEvents {
         return;
       case "relay-ticket":
         return this.#giveRelayTicket(connection, nodeId);
+      case "invite":
+        return connection.send(this.#invites.answer(nodeId, message));
       case "connect":
         return this.#byNode.get(message.peer)?.send({
           kind: "peer-wants",

@@ -116,7 +116,11 @@ export class Coordinator {
       welcome: {
         software,
         udpPorts,
-        mesh: { binding: options.binding ?? "strict", limits: options.limits ?? {} },
+        mesh: {
+          binding: options.binding ?? "strict",
+          limits: options.limits ?? {},
+          memberInvites: options.memberInvites ?? false,
+        },
       },
     }, options.onFailed);
     undo.defer(() => hub.stop());
@@ -256,6 +260,7 @@ export class Coordinator {
       ipv6Range: formatIpPrefix(mesh.addresses.ipv6Range),
       policy: "allow-all",
       binding: options.binding ?? "strict",
+      memberInvites: options.memberInvites ?? false,
       members: [...registry.members()].length,
       online: hub.onlineCount,
       rosterVersion: registry.version,
@@ -317,18 +322,21 @@ export class Coordinator {
   }
 
   #listed({ serial, kind, state, name, ...token }: TokenRow): CoordinatorToken {
-    const { expiresAt, spentBy } = token;
+    const { expiresAt, askedBy, spentBy } = token;
+    const node = (nodeId: string) => ({
+      nodeId,
+      name: this.#parts.registry.node(nodeId)?.name ?? "",
+    });
     const isExpired = state === "active" && expiresAt !== undefined && this.#unixMs() >= expiresAt;
     return {
       id: serial,
       kind,
       state: isExpired ? "expired" : state,
       ...(name === undefined ? {} : { name }),
+      ...(askedBy === undefined ? {} : { askedBy: node(askedBy) }),
       createdAt: isoOf(token.createdAt),
       ...(expiresAt === undefined ? {} : { expiresAt: isoOf(expiresAt) }),
-      ...(spentBy === undefined
-        ? {}
-        : { usedBy: { nodeId: spentBy, name: this.#parts.registry.node(spentBy)?.name ?? "" } }),
+      ...(spentBy === undefined ? {} : { usedBy: node(spentBy) }),
     };
   }
 

@@ -48,6 +48,8 @@ export interface CoordinatorOptions {
   readonly binding?: "strict" | "roam";
   /** Session limits that are lower than the defaults. @default {{}} */
   readonly limits?: Readonly<Record<string, number>>;
+  /** Whether members may ask for invites. @default {false} */
+  readonly memberInvites?: boolean;
   /** Name and version of the program. */
   readonly software: string;
   readonly clock: Clock;
@@ -76,6 +78,8 @@ export interface CoordinatorStatus {
   /** No packet filter is in force. */
   readonly policy: "allow-all";
   readonly binding: "strict" | "roam";
+  /** Whether members may ask for invites. */
+  readonly memberInvites: boolean;
   readonly members: number;
   readonly online: number;
   readonly rosterVersion: number;
@@ -112,6 +116,8 @@ export interface CoordinatorToken {
   readonly state: "active" | "rotated" | "spent" | "revoked" | "expired";
   /** Name of the node that an invite is for. */
   readonly name?: string;
+  /** The member that asked for the invite, where it was one. */
+  readonly askedBy?: { readonly nodeId: string; readonly name: string };
   /** ISO 8601. */
   readonly createdAt: string;
   /** ISO 8601; invites only. */

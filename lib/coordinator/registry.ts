@@ -148,7 +148,10 @@ export class Registry {
         ...(reclaimed ? [{ ...reclaimed, host: 0 }] : []),
         node,
       ],
-      tokens: this.#tokens.spend(token, nodeId),
+      tokens: [
+        ...(replaced ? this.#tokens.revokedWith(replaced.nodeId) : []),
+        ...this.#tokens.spend(token, nodeId),
+      ],
       settings: { "roster-version": String(version), "next-host": String(nextHost) },
     });
     return replaced === undefined ? { node } : { node, tookOver: replaced.nodeId };
@@ -243,7 +246,8 @@ export class Registry {
   }
 
   /**
-   * Removes, disables or enables a member. Its row, and so its addresses, stay its own.
+   * Removes, disables or enables a member. Its row, and so its addresses, stay its own; invites that
+   * it asked for admit nobody once it is none.
    *
    * @throws {RefusalError} `not-a-member` when there is no such node or it was removed before;
    * `storage-failure`.
@@ -254,7 +258,11 @@ export class Registry {
     if (node.state === state) return node;
     const version = this.version + 1;
     const changed: NodeRow = { ...node, state, version };
-    this.#commit({ nodes: [changed], settings: { "roster-version": String(version) } });
+    this.#commit({
+      nodes: [changed],
+      tokens: state === "active" ? [] : this.#tokens.revokedWith(nodeId),
+      settings: { "roster-version": String(version) },
+    });
     return changed;
   }
 

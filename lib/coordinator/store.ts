@@ -60,6 +60,8 @@ export interface TokenRow {
   readonly state: "active" | "rotated" | "spent" | "revoked";
   /** Name of the node that an invite is for, unless that node asks for another. */
   readonly name?: string | undefined;
+  /** Node id of the member that asked for it; invites only. */
+  readonly askedBy?: string | undefined;
   /** Unix milliseconds; invites only. */
   readonly expiresAt: number | undefined;
   /** Node id that spent the invite. */

@@ -23,7 +23,7 @@ import {
 } from "./store.ts";
 
 /** Raised when the tables change; an older program then refuses the file. */
-const SCHEMA_VERSION = 3;
+const SCHEMA_VERSION = 4;
 
 const SCHEMA = `
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -35,7 +35,8 @@ CREATE TABLE tokens (
   expires_at INTEGER,
   spent_by TEXT,
   created_at INTEGER NOT NULL,
-  name TEXT
+  name TEXT,
+  asked_by TEXT
 ) STRICT;
 CREATE TABLE nodes (
   node_id TEXT PRIMARY KEY,
@@ -64,6 +65,7 @@ CREATE UNIQUE INDEX node_hosts ON nodes (host) WHERE host <> 0;
 const UPGRADES: readonly string[] = [
   "ALTER TABLE nodes ADD COLUMN ssh TEXT",
   "ALTER TABLE tokens ADD COLUMN name TEXT",
+  "ALTER TABLE tokens ADD COLUMN asked_by TEXT",
 ];
 
 /** SQLite result codes, low byte (sqlite3.h) => what they mean to us. */
@@ -172,6 +174,7 @@ const TOKEN_COLUMNS = [
   "spent_by",
   "created_at",
   "name",
+  "asked_by",
 ];
 
 const NODE_COLUMNS = [
@@ -263,6 +266,7 @@ function tokenValues(token: TokenRow): SQLInputValue[] {
     token.spentBy ?? null,
     token.createdAt,
     token.name ?? null,
+    token.askedBy ?? null,
   ];
 }
 
@@ -276,6 +280,7 @@ function tokenOf(row: Row): TokenRow {
     spentBy: row.spent_by === null ? undefined : textIn(row, "spent_by"),
     createdAt: numberIn(row, "created_at"),
     ...(row.name === null ? {} : { name: textIn(row, "name") }),
+    ...(row.asked_by === null ? {} : { askedBy: textIn(row, "asked_by") }),
   };
 }
 

@@ -60,15 +60,17 @@ export class TokenBook {
    *
    * @param expiresAt Until when, in unix milliseconds.
    * @param name Of the node that it is for.
+   * @param askedBy Node id of the member that wants it, where it is one.
    * @throws {RefusalError} `bad-name`, `reserved-name`, `storage-failure`.
    */
-  invite(unixMs: number, expiresAt: number, name?: string): TokenRow {
+  invite(unixMs: number, expiresAt: number, name?: string, askedBy?: string): TokenRow {
     const token: TokenRow = {
       ...this.#next("invite", unixMs, expiresAt),
       // Whether it is taken shows when it is used: it may be a machine that is installed anew.
       ...(name === undefined
         ? {}
         : { name: chooseName({ wished: name, isExplicit: true, isTaken: () => false }) }),
+      ...(askedBy === undefined ? {} : { askedBy }),
     };
     this.#ledger.commit({ tokens: [token] });
     return token;
@@ -130,6 +132,17 @@ export class TokenBook {
     return token.kind === "invite" ? [{ ...token, state: "spent", spentBy: nodeId }] : [];
   }
 
+  /** The rows to save along with a member's end: what it asked for and nobody has used is void. */
+  revokedWith(nodeId: string): TokenRow[] {
+    return this.askedBy(nodeId).filter(({ state }) => state === "active")
+      .map((token): TokenRow => ({ ...token, state: "revoked" }));
+  }
+
+  /** The invites that a member asked for. */
+  askedBy(nodeId: string): TokenRow[] {
+    return [...this.#ledger.tokens.values()].filter((token) => token.askedBy === nodeId);
+  }
+
   #find(tokenId: Uint8Array): TokenRow | undefined {
     for (const token of this.#ledger.tokens.values()) {
       if (equalBytes(token.tokenId, tokenId)) return token;
@@ -138,7 +151,8 @@ export class TokenBook {
   }
 
   #next(kind: TokenRow["kind"], unixMs: number, expiresAt: number | undefined): TokenRow {
-    const serial = Math.max(0, ...this.#ledger.tokens.keys()) + 1;
+    let serial = 1;
+    for (const taken of this.#ledger.tokens.keys()) serial = Math.max(serial, taken + 1);
     const tokenId = tokenIdOf(this.#secret.joinSecret(serial));
     return {
       serial,

@@ -16,7 +16,7 @@ export const HEARTBEAT_MS = 25_000;
 
 /** The part of a welcome that configuration decides. */
 export type WelcomeSettings = Pick<Welcome, "software" | "udpPorts"> & {
-  readonly mesh: Pick<Welcome["mesh"], "binding" | "limits">;
+  readonly mesh: Pick<Welcome["mesh"], "binding" | "limits" | "memberInvites">;
 };
 
 /** Writes welcomes. */

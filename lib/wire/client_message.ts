@@ -12,6 +12,7 @@ import {
   ENDPOINTS,
   HEARTBEAT,
   type Heartbeat,
+  INVITE_REQUEST,
   MAX_EPOCH,
   SAFE_INTEGER,
   SSH_FIELDS,
@@ -65,6 +66,15 @@ export interface RelayTicketRequest {
   readonly kind: "relay-ticket";
 }
 
+/** This node wants to invite somebody into the mesh; an `invite` or `invite-refused` comes back. */
+export interface InviteRequest {
+  readonly kind: "invite";
+  /** By which the answer is known, u32. */
+  readonly request: number;
+  /** Name of the node that it is for. */
+  readonly name: string;
+}
+
 /**
  * This node seeks a peer, and wants it to do the same now, so that both open their NATs from inside
  * (protocol.md §6). Nothing comes back; an unknown or absent peer is told nothing.
@@ -88,6 +98,7 @@ export type ClientMessage =
   | Heartbeat
   | PskAck
   | RelayTicketRequest
+  | InviteRequest
   | Connect
   | Leave;
 
@@ -109,6 +120,11 @@ const CODECS: CodecsOf<ClientMessage> = {
   "heartbeat": HEARTBEAT,
   "psk-ack": object<PskAck>({ kind: oneOf("psk-ack"), epoch: integer(0, MAX_EPOCH) }),
   "relay-ticket": object<RelayTicketRequest>({ kind: oneOf("relay-ticket") }),
+  "invite": object<InviteRequest>({
+    kind: oneOf("invite"),
+    request: INVITE_REQUEST,
+    name: text(63),
+  }),
   "connect": object<Connect>({ kind: oneOf("connect"), peer: NODE_ID }),
   "leave": object<Leave>({ kind: oneOf("leave") }),
 };

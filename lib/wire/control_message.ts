@@ -4,9 +4,10 @@
  * parses them (lib/net). Keys travel as base64url and are bytes once decoded.
  *
  * ```
- * agent → coordinator    hello, endpoints, ssh, heartbeat, psk-ack, relay-ticket, connect, leave
- * coordinator → agent    welcome, psks, roster, presence, discovery-key, relay-ticket, peer-wants,
- *                        heartbeat
+ * agent → coordinator    hello, endpoints, ssh, heartbeat, psk-ack, relay-ticket, invite, connect,
+ *                        leave
+ * coordinator → agent    welcome, psks, roster, presence, discovery-key, relay-ticket, invite,
+ *                        invite-refused, peer-wants, heartbeat
  * ```
  *
  * The order after the handshake: the agent's `hello`; then `welcome`, `psks`, `roster` and `presence`
@@ -93,6 +94,8 @@ export const SSH_FIELDS: Fields<SshReach> = {
 };
 /** Layout of an {@linkcode SshReach}, for whoever stores it or has it in a record. */
 export const SSH_REACH: Codec<SshReach> = object<SshReach>(SSH_FIELDS);
+/** Layout of the number that a wish for an invite and its answer have in common. */
+export const INVITE_REQUEST = integer(0, 0xffff_ffff);
 /** Layout of a {@linkcode Heartbeat}, which both sides say. */
 export const HEARTBEAT = object<Heartbeat>({ kind: oneOf("heartbeat") });
 

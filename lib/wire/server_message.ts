@@ -12,6 +12,7 @@ import {
   ENDPOINTS,
   HEARTBEAT,
   type Heartbeat,
+  INVITE_REQUEST,
   MAX_EPOCH,
   SAFE_INTEGER,
   SSH_REACH,
@@ -53,6 +54,8 @@ export interface MeshSettings {
   readonly binding: "strict" | "roam";
   /** Session limits that are lower than the defaults, by name. */
   readonly limits: Readonly<Record<string, number>>;
+  /** Whether members may ask for invites; absent: they may not. */
+  readonly memberInvites?: boolean;
 }
 
 /** Under which key to ask for the own public endpoint (protocol.md §6). */
@@ -159,6 +162,32 @@ export interface RelayTicket {
   readonly ticket: Uint8Array;
 }
 
+/** What the node asked for: with mesh id and coordinator key it is the text of a token. */
+export interface Invite {
+  readonly kind: "invite";
+  /** As it was asked. */
+  readonly request: number;
+  /** 32 bytes. A secret. */
+  readonly joinSecret: Uint8Array;
+}
+
+/** Why a member gets no invite. */
+export const INVITE_REFUSALS = [
+  "not-allowed",
+  "too-many",
+  "bad-name",
+  "reserved-name",
+  "storage-failure",
+] as const;
+
+/** There is no invite for the node. */
+export interface InviteRefused {
+  readonly kind: "invite-refused";
+  /** As it was asked. */
+  readonly request: number;
+  readonly reason: typeof INVITE_REFUSALS[number];
+}
+
 /** A peer seeks this node at this moment: seek it as well. */
 export interface PeerWants {
   readonly kind: "peer-wants";
@@ -176,6 +205,8 @@ export type ServerMessage =
   | Presence
   | DiscoveryKey
   | RelayTicket
+  | Invite
+  | InviteRefused
   | PeerWants
   | Heartbeat;
 
@@ -210,6 +241,7 @@ const CODECS: CodecsOf<ServerMessage> = {
       policy: oneOf("allow-all"),
       binding: oneOf("strict", "roam"),
       limits: record(integer(0, SAFE_INTEGER), 64),
+      memberInvites: optional(BOOLEAN),
     }),
     udpPorts: list(integer(1, 65535), 8),
     discovery: DISCOVERY,
@@ -239,6 +271,16 @@ const CODECS: CodecsOf<ServerMessage> = {
   }),
   "discovery-key": object<DiscoveryKey>({ kind: oneOf("discovery-key"), discovery: DISCOVERY }),
   "relay-ticket": object<RelayTicket>({ kind: oneOf("relay-ticket"), ticket: bytes(32) }),
+  "invite": object<Invite>({
+    kind: oneOf("invite"),
+    request: INVITE_REQUEST,
+    joinSecret: bytes(32),
+  }),
+  "invite-refused": object<InviteRefused>({
+    kind: oneOf("invite-refused"),
+    request: INVITE_REQUEST,
+    reason: oneOf(...INVITE_REFUSALS),
+  }),
   "peer-wants": object<PeerWants>({
     kind: oneOf("peer-wants"),
     nodeId: NODE_ID,

@@ -65,6 +65,7 @@ const COORDINATOR: CoordinatorStatus = {
   ipv6Range: "fd00::/48",
   policy: "allow-all",
   binding: "strict",
+  memberInvites: false,
   members: 5,
   online: 4,
   rosterVersion: 17,

@@ -59,15 +59,17 @@ Deno.test("formatTable() aligns columns and leaves no blanks at the end of a lin
 Deno.test("formatTokens() says what became of each, and nothing that admits", () => {
   const createdAt = "2026-01-01T00:00:00.000Z";
   const expiresAt = "2026-01-01T01:00:00.000Z";
+  const times = { createdAt, expiresAt };
+  const askedBy = { nodeId: "cd".repeat(32), name: "phone" };
   const usedBy = { nodeId: "ab".repeat(32), name: "laptop" };
   strictEqual(
     formatTokens([
       { id: 9, kind: "mesh", state: "active", createdAt },
-      { id: 10, kind: "invite", state: "spent", name: "desk", createdAt, expiresAt, usedBy },
+      { id: 10, kind: "invite", state: "spent", name: "desk", askedBy, ...times, usedBy },
     ], Date.parse(createdAt) + 60_000),
-    "ID  KIND    STATE   NAME  MADE      EXPIRES                   USED BY\n" +
-      " 9  mesh    active  -     60 s ago  -                         -\n" +
-      `10  invite  spent   desk  60 s ago  ${expiresAt}  laptop`,
+    "ID  KIND    STATE   NAME  ASKED BY  MADE      EXPIRES                   USED BY\n" +
+      " 9  mesh    active  -     -         60 s ago  -                         -\n" +
+      `10  invite  spent   desk  phone     60 s ago  ${expiresAt}  laptop`,
   );
 });
 

@@ -101,6 +101,11 @@ Deno.test("coordinatorOptionsOf() takes limits and binding from the file, the me
   strictEqual((await coordinatorOptionsOf({ member: false }, {})).hasMember, false);
   strictEqual((await coordinatorOptionsOf({ member: true }, {})).hasMember, true);
 
+  const invites = { memberInvites: true };
+  strictEqual((await coordinatorOptionsOf({ member: true }, {})).memberInvites ?? false, false);
+  strictEqual((await coordinatorOptionsOf({ member: true, ...invites }, {})).memberInvites, true);
+  strictEqual((await coordinatorOptionsOf({ member: true }, invites)).memberInvites, true);
+
   const trust = { trust: "verified-only" } as const;
   strictEqual((await coordinatorOptionsOf({ member: true }, trust)).trust, "verified-only");
   strictEqual((await coordinatorOptionsOf({ member: true, ...trust }, {})).trust, "verified-only");
@@ -126,6 +131,7 @@ Deno.test("join and coordinator have the flags that other programs rely on", () 
     flagsOf(defineCoordinator),
     [
       ...["--config", "--http", "--listen", "--name", "--no-member", "--range", "--tls-cert"],
+      "--member-invites",
       ...["--data-plane", "--tls-key", "--trust", "--udp-port", ...common],
     ].sort(),
   );

@@ -60,6 +60,7 @@ tls: { cert: /c.pem, key: /k.pem }
 noMember: true
 session: { rekeyAfterSeconds: 5, rejectAfterSeconds: 8 }
 binding: roam
+memberInvites: true
 trust: verified-only
 logLevel: debug
 `;
@@ -72,6 +73,7 @@ logLevel: debug
     noMember: true,
     session: { rekeyAfterSeconds: 5, rejectAfterSeconds: 8 },
     binding: "roam",
+    memberInvites: true,
     trust: "verified-only",
     logLevel: "debug",
   });

@@ -92,6 +92,7 @@ export interface MemoryMeshOptions {
   readonly staticKey?: KeyPair;
   readonly clock?: FakeClock;
   readonly range?: string;
+  readonly memberInvites?: boolean;
   readonly verifyStatement?: StatementVerifier;
 }
 
@@ -110,8 +111,10 @@ export class MemoryMesh {
   /** What was logged: level and message, with fields. */
   readonly logged: [level: string, message: string, fields: LogFields][] = [];
   readonly #listener = new MemoryListener();
+  readonly #memberInvites: boolean;
 
   constructor(options: MemoryMeshOptions = {}) {
+    this.#memberInvites = options.memberInvites ?? false;
     this.clock = options.clock ?? new FakeClock();
     this.store = options.store ?? new MemoryStore();
     this.secretBytes = options.secret ?? crypto.getRandomValues(new Uint8Array(32));
@@ -147,7 +150,11 @@ export class MemoryMesh {
       registry: this.registry,
       tokens: this.tokens,
       epochs: this.epochs,
-      welcome: { software: "test", udpPorts: [1, 2], mesh: { binding: "strict", limits: {} } },
+      welcome: {
+        software: "test",
+        udpPorts: [1, 2],
+        mesh: { binding: "strict", limits: {}, memberInvites: this.#memberInvites },
+      },
     }, (error) => {
       throw error;
     });
@@ -161,6 +168,7 @@ export class MemoryMesh {
       secret: this.secretBytes,
       staticKey: this.staticKey,
       clock: this.clock,
+      memberInvites: this.#memberInvites,
     });
   }
 

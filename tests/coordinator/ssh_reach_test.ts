@@ -25,11 +25,11 @@ Deno.test("SqliteStore keeps what a node says of SSH, and takes over a registry 
     let store = new SqliteStore(path);
     store.save({ nodes: [plain] });
     store.close();
-    // As a program left it that knew nothing of SSH, nor of named invites.
+    // As a program left it that knew nothing of SSH, nor of invites with names and who asked.
     const old = new DatabaseSync(path);
     old.exec(
       "ALTER TABLE nodes DROP COLUMN ssh; ALTER TABLE tokens DROP COLUMN name;" +
-        "PRAGMA user_version = 1",
+        "ALTER TABLE tokens DROP COLUMN asked_by; PRAGMA user_version = 1",
     );
     old.close();
     store = new SqliteStore(path);

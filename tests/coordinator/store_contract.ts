@@ -46,6 +46,7 @@ export function tokenRow(change: Partial<TokenRow> = {}): TokenRow {
     state: "spent",
     expiresAt: 1_900_000_000_000,
     spentBy: "ab".repeat(32),
+    askedBy: "cd".repeat(32),
     createdAt: 1_800_000_000_000,
     ...change,
   };
@@ -81,6 +82,7 @@ export function storeContract(
       state: "active",
       expiresAt: undefined,
       spentBy: undefined,
+      askedBy: undefined,
     });
     const nodes = [nodeRow(), { ...OTHER, os: undefined, endpoints: [] }];
     store.save({ nodes, tokens: [tokenRow(), bare], settings: { a: "1", b: "" } });

@@ -87,14 +87,17 @@ Deno.test("SqliteStore.save() on a full disk saves nothing and goes on", async (
 
 /** Version => what takes a registry of today back to it. */
 const BACK: Readonly<Record<number, string>> = {
-  1: "ALTER TABLE tokens DROP COLUMN name; ALTER TABLE nodes DROP COLUMN ssh",
-  2: "ALTER TABLE tokens DROP COLUMN name",
+  1: "ALTER TABLE tokens DROP COLUMN asked_by; ALTER TABLE tokens DROP COLUMN name; " +
+    "ALTER TABLE nodes DROP COLUMN ssh",
+  2: "ALTER TABLE tokens DROP COLUMN asked_by; ALTER TABLE tokens DROP COLUMN name",
+  3: "ALTER TABLE tokens DROP COLUMN asked_by",
 };
 for (const [version, back] of Object.entries(BACK)) {
   Deno.test(`SqliteStore opens a registry of version ${version}, and keeps what is in it`, async () => {
     await withFile((path) => {
       let store = new SqliteStore(path);
-      store.save({ nodes: [nodeRow()], tokens: [tokenRow()], settings: { a: "1" } });
+      const { askedBy, ...token } = tokenRow();
+      store.save({ nodes: [nodeRow()], tokens: [token], settings: { a: "1" } });
       const before = store.load();
       store.close();
       const database = new DatabaseSync(path);
@@ -105,7 +108,8 @@ for (const [version, back] of Object.entries(BACK)) {
       store.save({ tokens: [tokenRow({ serial: 2, tokenId: new Uint8Array(8), name: "desk" })] });
       store.close();
       store = new SqliteStore(path);
-      strictEqual(store.load().tokens[1]!.name, "desk");
+      const [, saved] = store.load().tokens;
+      deepStrictEqual([saved!.name, saved!.askedBy], ["desk", askedBy]);
       store.close();
     });
   });

@@ -251,6 +251,7 @@ const CLIENT_MESSAGES: ClientMessage[] = [
   },
   { kind: "endpoints", endpoints: ENDPOINTS },
   { kind: "psk-ack", epoch: 4_294_967_295 },
+  { kind: "invite", request: 7, name: "laptop" },
   { kind: "connect", peer: NODE_ID },
   { kind: "leave" },
 ];
@@ -284,6 +285,8 @@ const SERVER_MESSAGES: ServerMessage[] = [
     offline: [NODE_ID],
   },
   { kind: "discovery-key", discovery: { id: bytes(8), key: bytes(32) } },
+  { kind: "invite", request: 7, joinSecret: bytes(32) },
+  { kind: "invite-refused", request: 7, reason: "not-allowed" },
   { kind: "peer-wants", nodeId: NODE_ID, endpoints: ENDPOINTS },
 ];
 

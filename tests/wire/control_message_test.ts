@@ -18,6 +18,7 @@ import { closeOf, RefusalError, refusalOf, REFUSALS } from "../../lib/wire/refus
 import {
   decodeServerMessage,
   encodeServerMessage,
+  INVITE_REFUSALS,
   type NodeRecord,
   type ServerMessage,
 } from "../../lib/wire/server_message.ts";
@@ -57,6 +58,7 @@ const CLIENT_MESSAGES: ClientMessage[] = [
   { kind: "endpoints", endpoints: ENDPOINTS },
   { kind: "heartbeat" },
   { kind: "psk-ack", epoch: 4_294_967_295 },
+  { kind: "invite", request: 4_294_967_295, name: "laptop" },
   { kind: "connect", peer: NODE_ID },
   { kind: "leave" },
 ];
@@ -104,6 +106,8 @@ const SERVER_MESSAGES: ServerMessage[] = [
     offline: [NODE_ID],
   },
   { kind: "discovery-key", discovery: { id: new Uint8Array(8), key: KEY } },
+  { kind: "invite", request: 0, joinSecret: KEY },
+  ...INVITE_REFUSALS.map((reason) => ({ kind: "invite-refused", request: 1, reason }) as const),
   { kind: "peer-wants", nodeId: NODE_ID, endpoints: ENDPOINTS },
   { kind: "heartbeat" },
 ];
@@ -173,6 +177,31 @@ Deno.test("decodeClientMessage() refuses fields that are not as declared, and na
   }
 });
 
+Deno.test("neither side takes a wish for an invite, or its answer, that is not as declared", () => {
+  const wish = { kind: "invite", request: 1, name: "laptop" };
+  const invite = { kind: "invite", request: 1, joinSecret: "A".repeat(43) };
+  const refused = { kind: "invite-refused", request: 1, reason: "too-many" };
+  /** Decoder, what is right, what is wrong in it. */
+  const rows: [typeof decodeClientMessage | typeof decodeServerMessage, object, object][] = [
+    [decodeClientMessage, wish, { request: -1 }],
+    [decodeClientMessage, wish, { request: 2 ** 32 }],
+    [decodeClientMessage, wish, { request: "1" }],
+    [decodeClientMessage, wish, { request: undefined }],
+    [decodeClientMessage, wish, { name: undefined }],
+    [decodeClientMessage, wish, { name: "x".repeat(64) }],
+    [decodeClientMessage, wish, { name: "a\nb" }],
+    [decodeServerMessage, invite, { joinSecret: "A".repeat(42) }],
+    [decodeServerMessage, invite, { joinSecret: undefined }],
+    [decodeServerMessage, invite, { request: 0.5 }],
+    [decodeServerMessage, refused, { reason: "never" }],
+    [decodeServerMessage, refused, { reason: undefined }],
+  ];
+  for (const [decode, right, wrong] of rows) {
+    strictEqual(decode(bodyOf(right)).kind, (right as { kind: string }).kind);
+    throws(() => decode(bodyOf({ ...right, ...wrong })), MessageError, JSON.stringify(wrong));
+  }
+});
+
 Deno.test("decodeServerMessage() refuses keys of another length", () => {
   const psks = jsonOf(encodeServerMessage({ kind: "psks", current: { epoch: 1, psk: KEY } }));
   psks.current = { epoch: 1, psk: "AAAA" };
@@ -181,7 +210,15 @@ Deno.test("decodeServerMessage() refuses keys of another length", () => {
 
 Deno.test("decoding arbitrary bytes throws nothing but MessageError", () => {
   // Any member, and any holder of a token, can send these.
-  const kinds = fc.constantFrom("hello", "endpoints", "heartbeat", "psk-ack", "leave", "roster");
+  const kinds = fc.constantFrom(
+    "hello",
+    "endpoints",
+    "heartbeat",
+    "psk-ack",
+    "invite",
+    "leave",
+    "roster",
+  );
   const json = fc.dictionary(fc.string({ maxLength: 12 }), fc.jsonValue());
   const bodies = fc.oneof(
     fc.uint8Array({ maxLength: 100 }),
