@@ -22,7 +22,7 @@ Deno.test("a join that cannot be says why in one line and leaves nothing behind"
   ];
   const fails = async (code: number, says: RegExp, args: string[], wrapper: string[] = []) => {
     const words = [...wrapper, ...COMMAND, ...args];
-    checkFailure(await host.run(words, { env: ENVIRONMENT, timeoutMs: 20_000 }), code, says);
+    checkFailure(await host.run(words, { env: ENVIRONMENT }), code, says);
     await checkNothingLeft(host);
   };
   const other = await otherToken(token);

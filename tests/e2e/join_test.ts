@@ -15,6 +15,7 @@ import { eventually, must } from "../lab/processes.ts";
 import { COMMAND, ENVIRONMENT, Mesh, Node } from "./mesh.ts";
 
 Deno.test("five agents join, and every node pings every other in both families", async () => {
+  const startedAt = Date.now();
   await using mesh = await Mesh.create({ agents: ["a", "b", "c", "d", "e"] });
   const statuses = await Promise.all(mesh.nodes.map((node) => node.status()));
   const addresses = statuses.flatMap(({ addresses }) => [addresses.ipv4, addresses.ipv6]);
@@ -37,16 +38,18 @@ Deno.test("five agents join, and every node pings every other in both families",
   for (const peer of status.peers) {
     strictEqual(peer.online, true, peer.name);
     ok(peer.rxBytes > 0 && peer.txBytes > 0, `${peer.name} has traffic`);
-    ok(Date.now() - Date.parse(peer.lastHandshakeAt!) < 60_000, peer.name);
+    const handshakeAt = Date.parse(peer.lastHandshakeAt!);
+    ok(startedAt <= handshakeAt && handshakeAt <= Date.now(), peer.name);
   }
   deepStrictEqual(
     (await mesh.agent("a").askJson<AgentStatus["peers"]>("peers")).map(({ name }) => name),
     status.peers.map(({ name }) => name),
     "peers --json is that list",
   );
-  const ping = await mesh.agent("a").ask("ping", "b", "-c", "2", "-i", "0.1");
-  strictEqual(ping.code, 0, ping.stderr);
-  match(ping.stdout, /2 sent, 2 answered, 0 % lost/);
+  await eventually("both pings of the program's own are answered", async () => {
+    const { code, stdout } = await mesh.agent("a").ask("ping", "b", "-c", "2", "-i", "0.1");
+    return code === 0 && /2 sent, 2 answered, 0 % lost/.test(stdout);
+  });
   match((await mesh.agent("a").ask("peers")).stdout, /^NAME +IPV4 +IPV6/);
 });
 
@@ -130,8 +133,8 @@ Deno.test("a coordinator and a peer are reached by the second address of an inte
   const statuses = await Promise.all(mesh.nodes.map((node) => node.status()));
   for (const { name, addresses } of statuses) {
     if (name === "a") continue;
-    await pings(a, addresses.ipv4, 30_000);
-    await pings(a, addresses.ipv6, 30_000);
+    await pings(a, addresses.ipv4);
+    await pings(a, addresses.ipv6);
   }
   // The relay carries the first packets, until a handshake has come through by UDP.
   for (const [name, address] of [["hub", "198.51.100.201:"], ["b", "198.51.100.202:"]] as const) {

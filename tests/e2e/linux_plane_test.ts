@@ -82,7 +82,6 @@ Deno.test("an agent that lacks a part of the Linux data plane says so and works 
     const state = ["--state", `${mesh.lab.folder}/c`];
     const failed = await host.run([withoutOffloads, ...COMMAND, ...args, ...state], {
       env: ENVIRONMENT,
-      timeoutMs: 20_000,
     });
     ok(failed.code !== 0);
     match(failed.stderr, /^tunnelmesh: Cannot .*offload.*\n$/);
@@ -106,7 +105,7 @@ Deno.test("an agent whose interface is taken away ends at once and leaves nothin
     await using mesh = await Mesh.create({ agents: ["a"], agentArgs: ["--data-plane", plane] });
     const { host, process } = mesh.agent("a");
     await host.must(["ip", "link", "del", "tm0"]);
-    const late = new Promise((resolve) => setTimeout(() => resolve("it goes on"), 10_000));
+    const late = new Promise((resolve) => setTimeout(() => resolve("it goes on"), 30_000));
     strictEqual(await Promise.race([process!.ended, late]), 1, `${plane}: ${process!.stderr}`);
     const lines = process!.stderr.trimEnd().split("\n").filter((line) =>
       !/^\d{4}-\d\d-/.test(line)

@@ -7,7 +7,7 @@
 
 import type { Host } from "../lab/namespaces.ts";
 import type { Background } from "../lab/processes.ts";
-import { IS_SOAK, type Node } from "./mesh.ts";
+import { IS_SOAK } from "./mesh.ts";
 
 /** Share of a flow that may be lost where other tests take the processors away. */
 export const LOST_SHARE = IS_SOAK ? 0 : 0.002;
@@ -16,15 +16,20 @@ export const LOST_SHARE = IS_SOAK ? 0 : 0.002;
 const TX_DROPPED = 11;
 
 /** How many packets were lost so far at these nodes: before their tunnels, and at UDP sockets. */
-export async function kernelDrops(nodes: readonly Node[]): Promise<number> {
+export async function kernelDrops(nodes: readonly { readonly host: Host }[]): Promise<number> {
   const counts = await Promise.all(nodes.map(({ host }) => dropsAt(host)));
   return counts.reduce((sum, count) => sum + count, 0);
 }
 
-async function dropsAt(host: Host): Promise<number> {
+/** How many datagrams of IPv4 found the queue of a UDP socket full so far. */
+export async function socketDrops(host: Host): Promise<number> {
   const snmp = await host.must(["cat", "/proc/net/snmp"]);
   const [, names, values] = /^Udp: (.*)\nUdp: (.*)$/m.exec(snmp)!;
-  const atSockets = Number(values!.split(" ")[names!.split(" ").indexOf("RcvbufErrors")]);
+  return Number(values!.split(" ")[names!.split(" ").indexOf("RcvbufErrors")]);
+}
+
+async function dropsAt(host: Host): Promise<number> {
+  const atSockets = await socketDrops(host);
   const devices = await host.must(["cat", "/proc/net/dev"]);
   const [, counts] = /^ *tm0: *(.*)$/m.exec(devices)!;
   return atSockets + Number(counts!.split(/ +/)[TX_DROPPED]);

@@ -203,7 +203,7 @@ export class Mesh implements AsyncDisposable {
   }
 
   /** Waits until every node is connected and sees so many others online. @default all of them */
-  async settled(others = this.nodes.length - 1, timeoutMs = 30_000): Promise<void> {
+  async settled(others = this.nodes.length - 1, timeoutMs = 60_000): Promise<void> {
     for (const node of this.nodes) {
       await eventually(`${node.host.name} sees ${others} peers online`, async () => {
         const { coordinator, peers } = await node.glance();

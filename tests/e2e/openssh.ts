@@ -51,8 +51,11 @@ export interface Sshd extends AsyncDisposable {
   readonly port: number;
 }
 
+/** How often another port is tried, where somebody took the one that was free. */
+const PORT_ATTEMPTS = 5;
+
 /**
- * Starts `sshd` in the foreground.
+ * Starts `sshd` in the foreground, on a port of loopback.
  *
  * @param folder Where its files go.
  * @param hostKey What it proves itself with.
@@ -64,7 +67,20 @@ export async function startSshd(
   authorizedKeys: readonly string[],
 ): Promise<Sshd> {
   await Deno.mkdir("/run/sshd", { recursive: true });
-  const port = freePort();
+  for (let attempt = 1;; attempt++) {
+    const sshd = await sshdAt(freePort(), folder, hostKey, authorizedKeys);
+    if (typeof sshd !== "string") return sshd;
+    if (attempt === PORT_ATTEMPTS) throw new Error(`No sshd: ${sshd}`);
+  }
+}
+
+/** Starts it on one port. @returns What it said instead, if it ended. */
+async function sshdAt(
+  port: number,
+  folder: KeyFolder,
+  hostKey: TestKey,
+  authorizedKeys: readonly string[],
+): Promise<Sshd | string> {
   const config = folder.write(
     "sshd_config",
     [
@@ -91,7 +107,13 @@ export async function startSshd(
   const reading = (async () => {
     for await (const chunk of child.stderr) log += new TextDecoder().decode(chunk);
   })();
-  await until(() => log.includes("listening on"), "sshd");
+  let hasEnded = false;
+  child.status.then(() => hasEnded = true);
+  await until(() => hasEnded || log.includes("listening on"), "sshd");
+  if (hasEnded) {
+    await reading;
+    return log;
+  }
   return {
     port,
     [Symbol.asyncDispose]: async () => {

@@ -38,6 +38,9 @@ const SESSION_DROPS: readonly DropReason[] = [
 /** Share of the rate that a machine has to keep to, the start of the probes included. */
 const RATE_SHARE = IS_SOAK ? 0.6 : 0.2;
 
+/** So long nothing more must have arrived for all of it to be there. */
+const QUIET_SECONDS = 3;
+
 /** UDP ports that a and c send to. */
 const PORTS = [5001, 5002] as const;
 /** Length of a probe's datagram; its last ones are shorter. */
@@ -159,11 +162,12 @@ async function watchArrivals(
   ]);
   await process.shows(/listening on/);
   const count = async () => {
-    // What was sent last is still on its way.
-    for (let size = -1, next = 0; next !== size;) {
-      size = next;
+    // What was sent last is still on its way; tcpdump, too, is not always run when it should be.
+    for (let size = -1, quiet = 0; quiet < QUIET_SECONDS;) {
       await sleep(1000);
-      next = (await Deno.stat(file)).size;
+      const next = (await Deno.stat(file)).size;
+      quiet = next === size ? quiet + 1 : 0;
+      size = next;
     }
     process.signal("SIGINT");
     await process.ended;

@@ -137,7 +137,7 @@ Deno.test("a backup of a running coordinator restores the mesh on another machin
   await eventually("a and b are back", async () => {
     const [a, b] = await Promise.all(["a", "b"].map((name) => mesh.agent(name).status()));
     return a!.coordinator.connected && b!.coordinator.connected;
-  }, 40_000);
+  }, 90_000);
   const { a, b } = await addressesOf(mesh);
   deepStrictEqual({ a, b }, { a: before.a, b: before.b });
 });

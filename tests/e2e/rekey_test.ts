@@ -9,7 +9,7 @@
  */
 
 import { ok, strictEqual } from "node:assert/strict";
-import { watchMachine } from "../lab/machine.ts";
+import { watchMachine, watchStalls } from "../lab/machine.ts";
 import { pings } from "../lab/namespaces.ts";
 import { figure, IS_SOAK, Mesh, type Node, testProgram } from "./mesh.ts";
 
@@ -20,7 +20,10 @@ const RATE = 1000;
 /** Share of the machine that others may use; above it a gap says nothing, and is measured again. */
 const MAX_FOREIGN_SHARE = 0.1;
 const ATTEMPTS = IS_SOAK ? 4 : 2;
-/** What the last attempt on a machine that others keep busy is held to instead; not in the soak. */
+/**
+ * What the last attempt on a machine that others keep busy is held to instead, beside the time that
+ * the machine did not run this test; not in the soak.
+ */
 const MAX_BUSY_GAP_MS = 1_000;
 
 /** What a probe's receiver prints. */
@@ -44,20 +47,25 @@ Deno.test("ten rekeys under load leave no gap above 200 ms", async () => {
   const [a, b] = [mesh.agent("a"), mesh.agent("b")];
   await pings(a.host, (await b.status()).addresses.ipv4);
   for (let attempt = 1;; attempt++) {
-    const { arrivals, rekeys, megabytes, foreignShare } = await measure(a, b);
+    const { arrivals, rekeys, megabytes, foreignShare, stallMs } = await measure(a, b);
     figure("rekeys under load", rekeys, `in ${SECONDS} s`);
     figure("largest gap of the probe", arrivals.largestGapMs, "ms");
     figure("probe datagrams lost", arrivals.lost, `of ${arrivals.received + arrivals.lost}`);
     figure("TCP carried meanwhile, one way", megabytes, "MB");
     figure("others' share of the machine", foreignShare * 100, "%");
-    ok(rekeys >= 10, `${rekeys} rekeys`);
-    ok(megabytes > 10, `${megabytes} MB of load`);
-    ok(arrivals.received > SECONDS * RATE * 0.9, `${arrivals.received} arrived`);
+    figure("the machine did not run this test for", stallMs, "ms");
+    const isBusy = foreignShare > MAX_FOREIGN_SHARE || stallMs > MAX_GAP_MS / 2;
+    // Whoever is not run for a second does nothing in it, and makes up for it at once.
+    const share = isBusy && !IS_SOAK ? 0.5 : 1;
+    ok(rekeys >= 10 * share, `${rekeys} rekeys`);
+    ok(megabytes > 10 * share, `${megabytes} MB of load`);
+    ok(arrivals.received > SECONDS * RATE * 0.9 * share, `${arrivals.received} arrived`);
     const { largestGapMs } = arrivals;
     if (largestGapMs <= MAX_GAP_MS) return;
-    ok(foreignShare > MAX_FOREIGN_SHARE, `largest gap ${largestGapMs} ms`);
+    ok(isBusy, `largest gap ${largestGapMs} ms`);
     if (attempt < ATTEMPTS) continue;
-    ok(!IS_SOAK && largestGapMs <= MAX_BUSY_GAP_MS, `largest gap ${largestGapMs} ms, every time`);
+    const isExcused = !IS_SOAK && largestGapMs <= MAX_BUSY_GAP_MS + stallMs;
+    ok(isExcused, `largest gap ${largestGapMs} ms, every time; the machine's ${stallMs} ms`);
     return;
   }
 });
@@ -69,9 +77,11 @@ async function measure(a: Node, b: Node) {
   await stream.shows(/^ready$/m);
   const load = a.host.start(testProgram("tcp_transfer", "connect", ipv4, "5000", endless));
   const foreignShare = await watchMachine();
+  const stall = watchStalls();
   const before = await a.peer("b");
   const arrivals = await a.survives(b.survives(probe(a, b, ipv4, 5001)));
   const after = await a.peer("b");
+  const stallMs = stall();
   const share = await foreignShare();
   await Promise.all([load.kill(), stream.kill()]);
   return {
@@ -79,6 +89,7 @@ async function measure(a: Node, b: Node) {
     rekeys: after.handshakes - before.handshakes,
     megabytes: (after.rxBytes - before.rxBytes) / 1e6,
     foreignShare: share,
+    stallMs,
   };
 }
 

@@ -9,7 +9,7 @@
  * @module
  */
 
-import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import { ok, strictEqual } from "node:assert/strict";
 import { callControlSocket } from "../../lib/agent/control_socket.ts";
 import type { CoordinatorStatus } from "../../lib/coordinator/coordinator_options.ts";
 import type { DropReason } from "../../lib/session/actions.ts";
@@ -41,15 +41,17 @@ for (const plane of PLANES) {
     await mesh.settled();
     const startedAt = performance.now();
     const { addresses } = await a!.peer("b");
-    await pings(a!.host, addresses.ipv4, 20_000);
+    await pings(a!.host, addresses.ipv4);
     figure(`first ping over the relay, ${plane}`, performance.now() - startedAt, "ms");
     for (const [from, to] of [[a!, "b"], [b!, "a"], [a!, "hub"]] as const) {
       const { ipv4, ipv6 } = (await from.peer(to)).addresses;
       for (const address of [ipv4, ipv6]) {
-        await pings(from.host, address, 20_000);
+        await pings(from.host, address);
       }
-      const { kind, remote } = (await from.peer(to)).path;
-      deepStrictEqual([kind, remote], ["relay", "relay"]);
+      await eventually(`${from.host.name} reaches ${to} by the relay`, async () => {
+        const { kind, remote } = (await from.peer(to)).path;
+        return kind === "relay" && remote === "relay";
+      });
     }
     // The worker tells its counts now and then.
     await eventually("the relay has counted", async () => {
@@ -68,7 +70,7 @@ for (const plane of PLANES) {
     await eventually("the relay carries again", async () => {
       const { code } = await a!.host.run(["ping", "-n", "-c", "1", "-W", "1", addresses.ipv4]);
       return code === 0;
-    }, 30_000);
+    });
   });
 }
 
@@ -96,7 +98,9 @@ async function checkMetrics(mesh: Mesh, a: Node): Promise<void> {
   }
   strictEqual(valueOf("relay_connected"), 1);
   for (const reason of ["bad-mac1", "under-load", "rate-limited", "unknown-static-key"]) {
-    strictEqual(valueOf("dropped", { reason }), before.drops[reason as DropReason] ?? 0);
+    const [least, most] = [before, after].map(({ drops }) => drops[reason as DropReason] ?? 0);
+    const dropped = valueOf("dropped", { reason })!;
+    ok(least! <= dropped && dropped <= most!, `${reason}: ${dropped}`);
   }
   ok(!stdout.includes(a.host.ipv4) && !stdout.includes((await mesh.writeToken()).slice(4, 40)));
   const { stdout: ofHub } = await mesh.coordinator.ask("metrics", "--coordinator");

@@ -62,7 +62,7 @@ async function relayed(): Promise<Scene> {
 async function talks({ a, b }: Scene): Promise<string> {
   await eventually("a sees b", async () => (await a.peer("b")).online);
   const { ipv4 } = (await b.status()).addresses;
-  await pings(a.host, ipv4, 30_000);
+  await pings(a.host, ipv4);
   return ipv4;
 }
 

@@ -97,7 +97,7 @@ Deno.test(
     try {
       for (const [before, after, why] of REFUSED) {
         const { code } = await run("timeout", [
-          ...["5", "ssh"],
+          ...["60", "ssh"],
           ...ssh,
           ...before,
           "x@127.0.0.1",

@@ -181,10 +181,12 @@ export class SwitchingScene implements AsyncDisposable {
   /** Notes the kinds of paths of the roamer until it is disposed of. */
   #watchKinds(): { readonly kinds: readonly string[] } & Disposable {
     const kinds: string[] = [];
-    const timer = setInterval(async () => {
+    const look = async () => {
       const { kind } = (await this.roamer.peer("hostb")).path;
       if (kind !== kinds.at(-1)) kinds.push(kind);
-    }, 50);
+    };
+    // Whoever cannot answer now is asked again.
+    const timer = setInterval(() => void look().catch(() => {}), 50);
     return { kinds, [Symbol.dispose]: () => clearInterval(timer) };
   }
 

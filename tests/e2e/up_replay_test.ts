@@ -10,16 +10,17 @@
  * @module
  */
 
-import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import { ok, strictEqual } from "node:assert/strict";
 import { Lab, pings } from "../lab/namespaces.ts";
 import { eventually } from "../lab/processes.ts";
-import { lossOf, LOST_SHARE } from "./losses.ts";
+import { kernelDrops, lossOf, LOST_SHARE, socketDrops } from "./losses.ts";
+import { IS_SOAK } from "./mesh.ts";
 import { PORT, StaticEnd } from "./static_net.ts";
 import { SPOOFED, Stranger } from "./strangers.ts";
 
 const REPLAYS = 1_000;
 /** Of `allowed-peers`, in UDP, IP and what tcpdump prints of both. */
-const INITIATION = /IP (\S+)\.(\d+) > \S+: UDP, length 148\n((?:\t0x[0-9a-f]{4}: {2}[^\n]+\n)+)/;
+const INITIATION = /IP (\S+)\.(\d+) > \S+: UDP, length 148\n((?:\t0x[0-9a-f]{4}: {2}[^\n]+\n){11})/;
 const IP_AND_UDP_HEADERS = 28;
 
 for (const plane of ["linux", "portable"] as const) {
@@ -44,6 +45,8 @@ for (const plane of ["linux", "portable"] as const) {
       ...["and", "udp[4:2]", "==", "104"], // 96 bytes, a response, and the header of UDP
     ]);
     await answers.shows(/listening on/);
+    const lostBefore = await kernelDrops([server, client]);
+    const unreadBefore = await socketDrops(server.host);
     const flow = client.host.start(["ping", "-n", "-i", "0.02", "10.9.0.1"]);
     await flow.shows(/icmp_seq=10 /);
     const replay = { datagrams: [recorded], target: server.host.ipv4, port: PORT, perSecond: 150 };
@@ -56,19 +59,26 @@ for (const plane of ["linux", "portable"] as const) {
       const sent = await stranger.flood({ ...replay, ...source, count });
       strictEqual(await sent.ended, 0, sent.stderr);
     }
-    await eventually("all of them were judged", async () => {
-      const { drops } = await server.status();
-      const refused = ["old-timestamp", "under-load", "rate-limited"] as const;
-      return refused.reduce((sum, reason) => sum + (drops[reason] ?? 0), 0) >= REPLAYS;
-    });
+    await eventually(
+      "all of them were judged, but for what the kernel had no room for",
+      async () => {
+        const unread = await socketDrops(server.host) - unreadBefore;
+        const { drops } = await server.status();
+        const refused = ["old-timestamp", "under-load", "rate-limited"] as const;
+        return refused.reduce((sum, reason) => sum + (drops[reason] ?? 0), unread) >= REPLAYS;
+      },
+    );
     flow.signal("SIGINT");
     await flow.ended;
     const { lost, sent } = lossOf(flow);
-    ok(sent > 0 && lost <= sent * LOST_SHARE, `${lost} of ${sent} lost`);
+    const excused = IS_SOAK ? 0 : await kernelDrops([server, client]) - lostBefore;
+    const isCarried = sent > 0 && lost <= sent * LOST_SHARE + excused;
+    ok(isCarried, `${lost} of ${sent} lost, ${excused} packets by kernels`);
     const { "old-timestamp": old = 0 } = (await server.status()).drops;
     ok(old >= REPLAYS / 10, `many were read to their timestamp: ${old}`);
     const after = await server.peer("client");
-    deepStrictEqual(after.path, before.path);
+    // How long an answer takes may be known by now.
+    for (const key of ["kind", "remote"] as const) strictEqual(after.path[key], before.path[key]);
     strictEqual(after.handshakes, before.handshakes, "it is the same session");
     ok(after.rxPackets > before.rxPackets);
     ok(!/length 96/.test(answers.stdout), `no response to any of them:\n${answers.stdout}`);

@@ -45,6 +45,9 @@ for (const crash of [false, true]) {
     await inside.shows(/10\.9\.0\.11 > 10\.9\.0\.1: ICMP echo request/);
     ok(!/> 10\.9\.0\.11/.test(inside.stdout), inside.stdout);
     await client.host.run(["ping", "-c", "2", "-W", "1", "10.9.0.12"]);
+    // What follows them shows that they, too, have been written down.
+    await client.host.must(["ping", "-c", "1", "10.9.0.1"]);
+    await inside.shows(/10\.9\.0\.11 > 10\.9\.0\.12[^]*10\.9\.0\.11 > 10\.9\.0\.1:/);
     const across = inside.stdout.match(/10\.9\.0\.11 > 10\.9\.0\.12/g);
     strictEqual(across?.length, 2, "each is seen coming in, none going out again");
     await inside.stop();

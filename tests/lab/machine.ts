@@ -7,6 +7,31 @@
 /** What `/proc` counts in, on every architecture. */
 const TICKS_PER_SECOND = 100;
 
+/** How often a machine is asked whether it runs this process. */
+const TICK_MS = 10;
+
+/**
+ * Watches whether this process is run, which asks for a processor every 10 ms and for little of it:
+ * who keeps it from running keeps others from running, too.
+ *
+ * @returns Ends it, and tells the longest time, in ms, that this process was not run.
+ */
+export function watchStalls(): () => number {
+  let longestMs = 0;
+  let last = performance.now();
+  const look = () => {
+    const now = performance.now();
+    longestMs = Math.max(longestMs, now - last - TICK_MS);
+    last = now;
+  };
+  const timer = setInterval(look, TICK_MS);
+  return () => {
+    clearInterval(timer);
+    look();
+    return longestMs;
+  };
+}
+
 /**
  * Starts to watch.
  *
@@ -23,10 +48,11 @@ export async function watchMachine(): Promise<() => Promise<number>> {
   };
 }
 
-/** User, nice and system time of all processors. */
+/** User, nice and system time of all processors, and what other machines took of it. */
 async function busyTicks(): Promise<number> {
   const [line] = (await Deno.readTextFile("/proc/stat")).split("\n");
-  return line!.split(/\s+/).slice(1, 4).map(Number).reduce((sum, ticks) => sum + ticks, 0);
+  const [user, nice, system, , , , , stolen = 0] = line!.split(/\s+/).slice(1).map(Number);
+  return user! + nice! + system! + stolen;
 }
 
 /** Time of this process, of its children that have ended, and of those that run. */

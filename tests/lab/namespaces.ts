@@ -182,7 +182,7 @@ async function isAlive(pid: number): Promise<boolean> {
  * @param address IPv4 or IPv6 address.
  * @param timeoutMs How long to go on asking.
  */
-export async function pings(from: Host, address: string, timeoutMs = 15_000): Promise<void> {
+export async function pings(from: Host, address: string, timeoutMs = 60_000): Promise<void> {
   await eventually(
     `${from.name} pings ${address}`,
     async () => (await from.run(["ping", "-n", "-c", "1", "-W", "1", address])).code === 0,

@@ -4,6 +4,13 @@
  * @module
  */
 
+/** How long a test waits for what should be so; what is not by then never will be. */
+const WAIT_MS = 60_000;
+/** How long a process that was told to end may take, before it is killed. */
+const ENDING_MS = 20_000;
+/** Turns of 10 ms for reading what a process that has ended wrote. */
+const READING_TURNS = 50;
+
 /** How a command ended. */
 export interface Finished {
   /** Exit code; 128 + signal if a signal ended it. */
@@ -22,7 +29,7 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Text for its standard input; none if absent. */
   readonly input?: string;
-  /** It is killed after that time. @default {60_000} */
+  /** It is killed after that time. @default {120_000} */
   readonly timeoutMs?: number;
 }
 
@@ -49,8 +56,13 @@ export class Background {
       read(this.#child.stderr, (text) => this.#stderr += text),
     ]);
     this.#ended = this.#child.status.then(async ({ code }) => {
-      // Whoever inherited its pipes may hold them open: the process itself is what counts.
-      await Promise.race([streams, sleep(500)]);
+      // Whoever inherited its pipes may hold them open: the process itself is what counts. What it
+      // wrote is read first, in turns of this process: time passes while that stands still, too.
+      let isRead = false;
+      const read = streams.then(() => isRead = true);
+      for (let turn = 0; turn < READING_TURNS && !isRead; turn++) {
+        await Promise.race([read, sleep(10)]);
+      }
       this.#code = code;
       this.#wake();
       return code;
@@ -87,7 +99,7 @@ export class Background {
    *
    * @throws {Error} With all output, if it ends first or the time is over.
    */
-  async shows(pattern: RegExp, timeoutMs = 20_000): Promise<RegExpExecArray> {
+  async shows(pattern: RegExp, timeoutMs = WAIT_MS): Promise<RegExpExecArray> {
     const until = performance.now() + timeoutMs;
     while (true) {
       const match = pattern.exec(this.#stdout) ?? pattern.exec(this.#stderr);
@@ -122,10 +134,10 @@ export class Background {
     }
   }
 
-  /** Sends SIGTERM, after five seconds SIGKILL. @returns The exit code. */
+  /** Sends SIGTERM, and SIGKILL to what has not ended 20 seconds later. @returns The exit code. */
   async stop(): Promise<number> {
     this.signal("SIGTERM");
-    const timer = setTimeout(() => this.signal("SIGKILL"), 5000);
+    const timer = setTimeout(() => this.signal("SIGKILL"), ENDING_MS);
     const code = await this.#ended;
     clearTimeout(timer);
     return code;
@@ -167,7 +179,7 @@ export async function run(command: readonly string[], options: RunOptions = {}):
     } catch {
       // It ended in between.
     }
-  }, options.timeoutMs ?? 60_000);
+  }, options.timeoutMs ?? 2 * WAIT_MS);
   if (options.input !== undefined) {
     const writer = child.stdin.getWriter();
     await writer.write(new TextEncoder().encode(options.input)).catch(() => {});
@@ -210,7 +222,7 @@ export function sleep(ms: number): Promise<void> {
 export async function eventually<T>(
   what: string,
   attempt: () => Promise<T | undefined | false>,
-  timeoutMs = 20_000,
+  timeoutMs = WAIT_MS,
 ): Promise<T> {
   const until = performance.now() + timeoutMs;
   let last: unknown = "nothing yet";

@@ -17,7 +17,7 @@ import { encodeLengthPrefixed } from "../../../lib/wire/length_prefix.ts";
 import { connect } from "../../coordinator/connect.ts";
 import { SimulatedAgent } from "../../coordinator/simulated_agent.ts";
 
-const TIMEOUT_MS = 10_000;
+const TIMEOUT_MS = 60_000;
 const PAYLOAD = new TextEncoder().encode("sealed by nobody");
 /** Four hundred are more than is granted; the first few are within it and reach B, at any time. */
 const GRANTED = new Uint8Array(60_000);
