@@ -30,7 +30,7 @@ Deno.test(
     const failures: Error[] = [];
     tun.start((packet) => ok(tun.write(echoReply(packet))), (error) => failures.push(error));
     for (const peer of [IPV4.peer, IPV6.peer]) {
-      const text = await namespace.run("ping", "-c", "3", "-i", "0.01", "-W", "2", peer);
+      const text = await namespace.run("ping", "-c", "3", "-i", "0.01", "-W", "20", peer);
       ok(text.includes("3 received"), text);
     }
     deepStrictEqual(failures, []);
@@ -66,7 +66,7 @@ Deno.test("openTun() carries packets up to its MTU, whole", NEEDS_NET_ADMIN, asy
     lengths.push(packet.length);
     tun.write(echoReply(packet));
   }, fail);
-  await namespace.run("ping", "-c", "1", "-W", "2", "-M", "do", "-s", "8972", IPV4.peer);
+  await namespace.run("ping", "-c", "1", "-W", "20", "-M", "do", "-s", "8972", IPV4.peer);
   await rejects(namespace.run("ping", "-c", "1", "-M", "do", "-s", "8973", IPV4.peer));
   deepStrictEqual(lengths, [9000]);
   await tun.close();

@@ -221,7 +221,8 @@ Deno.test("UdpLinux holds what arrives while nobody reads", NEEDS_NET_ADMIN, asy
   }
   let received = 0;
   two!.start(() => void received++, fail);
-  await settle(namespace);
+  // What the kernel had no time for yet is in no socket.
+  for (let turns = 0; received < 2 * count && turns < 1_000; turns++) await settle(namespace);
   strictEqual(received, 2 * count);
   await one!.close();
   await two!.close();
@@ -468,7 +469,7 @@ class Arrivals {
   async next(): Promise<{ length: number; path: LinuxUdpPath }> {
     while (this.#arrived.length === 0) {
       await new Promise<void>((resolve, reject) => {
-        const timer = setTimeout(() => reject(new Error("nothing arrived in 5 s")), 5000);
+        const timer = setTimeout(() => reject(new Error("nothing arrived in 30 s")), 30_000);
         this.#wake = () => {
           clearTimeout(timer);
           resolve();

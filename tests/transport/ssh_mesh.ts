@@ -72,9 +72,9 @@ export function addressOf(transport: { readonly port: number | undefined }) {
   return { user: "tunnelmesh", host: "127.0.0.1", port: transport.port! };
 }
 
-/** Waits for what sockets bring about. @throws {Error} after 8 s. */
+/** Waits for what sockets bring about. @throws {Error} after 30 s. */
 export async function until(holds: () => boolean, what = "it"): Promise<void> {
-  const deadline = performance.now() + 8_000;
+  const deadline = performance.now() + 30_000;
   while (!holds()) {
     if (performance.now() > deadline) throw new Error(`Waited too long for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));

