@@ -19,7 +19,7 @@ import { DATA_HEADER_LENGTH, dataCounter, TAG_LENGTH, writeDataHeader } from "..
 import type { DropReason } from "./actions.ts";
 import { type Keypair, retireKeypair } from "./keypair.ts";
 import type { SessionLimits } from "./limits.ts";
-import { isOfAnother, type Path } from "./path.ts";
+import type { Path } from "./path.ts";
 import { ReplayWindow } from "./replay_window.ts";
 
 /** Bytes that sealing adds to a plaintext. */
@@ -54,13 +54,12 @@ export function whyNotSend(
 }
 
 /**
- * Whether data of a keypair may come by a path. Under `roam` any path may carry it once it is
- * confirmed; confirming is bound to the initiation's paths either way.
+ * Whether data of a keypair may come by a path. Under `roam` any path of UDP may carry it once it
+ * is confirmed, a connection only what is bound to it; confirming is bound to the initiation's paths either way.
  */
 export function mayComeBy(keypair: Keypair, path: Path, binding: Binding): boolean {
   if (keypair.path !== undefined) {
-    return keypair.path.key === path.key ||
-      (binding === "roam" && !isOfAnother(path, keypair.peer));
+    return keypair.path.key === path.key || (binding === "roam" && path.kind === "udp");
   }
   for (const candidate of keypair.unconfirmedPaths) if (candidate.key === path.key) return true;
   return false;

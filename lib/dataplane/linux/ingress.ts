@@ -304,7 +304,9 @@ export class Ingress {
 
   #mayCome(keys: ReceiveKeys): boolean {
     const { paths } = keys;
-    if (keys.isConfirmed && this.#setup.binding === "roam") return true;
+    // A connection is one peer's, and carries what is bound to it.
+    const isStream = this.#path[0] === 0;
+    if (keys.isConfirmed && this.#setup.binding === "roam" && !isStream) return true;
     for (let i = 0; i < paths.length; i++) if (isSamePath(paths[i]!, this.#path)) return true;
     return false;
   }
