@@ -49,8 +49,10 @@ const options = parseOptions(Deno.args);
  * Tests of what networks and loads do to nodes: once is enough, but in the soak, for the modules and
  * files that a compiled program could lack are all loaded by other tests.
  */
-const ONCE = ["flood", "mtu", "nat_matrix", "psk_rotation", "relay_trust", "switching", "up_replay"]
-  .map((name) => `tests/e2e/${name}_test.ts`);
+const ONCE = [
+  ...["flood", "hairpin", "mtu", "nat_matrix", "psk_rotation", "relay_trust", "switching"],
+  "up_replay",
+].map((name) => `tests/e2e/${name}_test.ts`);
 
 /** The only thing that pure tests may see: how large they shall be. */
 const soak = options.soak ? ["--allow-env=TUNNELMESH_SOAK"] : [];

@@ -17,10 +17,14 @@
  * @module
  */
 
+import { miniupnpdConfig } from "./miniupnpd.ts";
 import { Host, PREFIX, removeNamespace, sweep } from "./namespaces.ts";
 import {
   type FirewallMode,
   firewallRules,
+  GATEWAY_SETTINGS,
+  hairpinRules,
+  isolationRules,
   lossRules,
   type NatMode,
   natRules,
@@ -66,6 +70,8 @@ export class NatLab implements AsyncDisposable {
   readonly #hosts = new Map<string, Host>();
   /** How many hosts each private network ever had. */
   readonly #hostCount = { a: 0, b: 0 };
+  /** Gateways that hairpin. */
+  readonly #hairpins = new Set<Side>();
   readonly #wires = new Map<Side, { readonly process: Background; readonly control: string }>();
   #ports = 0;
   #reboundPort = 30_001;
@@ -82,7 +88,7 @@ export class NatLab implements AsyncDisposable {
     this.#prefix = `${PREFIX}${Deno.pid}-${labs++}`;
   }
 
-  /** Makes it: both gateways `cone` and `open`. @throws {Error} If it cannot be made here. */
+  /** Makes it: gateways `cone` and `open`, no hairpin. @throws {Error} If it cannot be made here. */
   static async create(options: NatLabOptions = {}): Promise<NatLab> {
     await sweep();
     const { publicNetwork = "203.0.113", families = "ipv4", wire } = options;
@@ -120,6 +126,20 @@ export class NatLab implements AsyncDisposable {
     await this.forget(side);
   }
 
+  /**
+   * Sets whether hosts of a network reach each other by the public endpoints that their gateway
+   * mapped, and forgets all translations.
+   */
+  async hairpin(side: Side, isOn: boolean): Promise<void> {
+    this.#hairpins[isOn ? "add" : "delete"](side);
+    await this.forget(side);
+  }
+
+  /** Sets whether a network keeps its hosts from each other, as Wi-Fi for guests does. */
+  isolate(side: Side, isOn: boolean): Promise<void> {
+    return this.#rules(side, isolationRules(isOn));
+  }
+
   /** Sets the share of packets that a gateway loses in each direction, in percent. */
   loss(side: Side, percent: number): Promise<void> {
     return this.#rules(side, lossRules(percent));
@@ -150,6 +170,8 @@ export class NatLab implements AsyncDisposable {
 
   /** Makes a gateway forget all translations, as if it had been restarted, or those of UDP. */
   async forget(side: Side, what: "all" | "udp" = "all"): Promise<void> {
+    // Which port is mapped to whom stands in the rules of the hairpin, too; these are made anew.
+    await this.#rules(side, hairpinRules(this.#hairpins.has(side)));
     const which = what === "all" ? ["-F"] : ["-D", "-p", "udp"];
     await this.host(`gw${side}`).run(["conntrack", ...which]);
   }
@@ -228,26 +250,8 @@ export class NatLab implements AsyncDisposable {
     settings: Readonly<Record<string, string>> = {},
   ): Promise<Background> {
     const gateway = this.host(`gw${side}`);
-    const network = `10.${NUMBER[side]}.0.0/24`;
     const file = `${this.folder}/miniupnpd-${side}.conf`;
-    const lines = Object.entries({
-      ext_ifname: "wan",
-      listening_ip: "lan",
-      enable_natpmp: "yes",
-      enable_upnp: "yes",
-      secure_mode: "yes",
-      min_lifetime: "60",
-      max_lifetime: "86400",
-      uuid: `00000000-0000-0000-0000-00000000000${NUMBER[side]}`,
-      upnp_table_name: "upnp",
-      upnp_nat_table_name: "upnp",
-      upnp_forward_chain: "fw",
-      upnp_nat_chain: "pre",
-      upnp_nat_postrouting_chain: "post",
-      ...settings,
-    }).map(([name, value]) => `${name}=${value}`);
-    lines.push(`allow 1024-65535 ${network} 1024-65535`, "deny 0-65535 0.0.0.0/0 0-65535", "");
-    await Deno.writeTextFile(file, lines.join("\n"));
+    await Deno.writeTextFile(file, miniupnpdConfig(NUMBER[side], settings));
     await this.#rules(side, portMappingRules());
     const pid = `${this.folder}/miniupnpd-${side}.pid`;
     return gateway.start(["miniupnpd", "-d", "-f", file, "-P", pid]);
@@ -265,36 +269,26 @@ export class NatLab implements AsyncDisposable {
   }
 
   async #makeNetwork(wire: string | undefined): Promise<void> {
-    const { publicNetwork } = this;
     // The bridge has a namespace of its own, where no filter of this machine can touch it.
     const inet = await this.#addNamespace("inet", "", "");
     await inet.must(["ip", "link", "add", "br0", "type", "bridge"]);
     await inet.must(["ip", "link", "set", "br0", "up"]);
     for (const [name, number] of Object.entries(PUBLIC)) {
-      const host = await this.#addNamespace(
-        name,
-        `${publicNetwork}.${number}`,
-        `2001:db8:1::${number}`,
-      );
+      const host = await this.#addPublic(name, number);
       await this.#cable(host, "eth0", inet, "br0");
       await this.#setAddresses(host, "eth0", host.ipv4, host.ipv6);
     }
     const program = wire === undefined ? undefined : await this.#buildWire();
     for (const side of SIDES) {
       const number = NUMBER[side];
-      const gateway = await this.#addNamespace(
-        `gw${side}`,
-        `${publicNetwork}.${number}`,
-        `2001:db8:1::${number}`,
-      );
+      const gateway = await this.#addPublic(`gw${side}`, number);
       if (program === undefined) await this.#cable(gateway, "wan", inet, "br0");
       else await this.#delayedCable(program, side, gateway, inet, wire!);
       await this.#setAddresses(gateway, "wan", gateway.ipv4, gateway.ipv6);
       await gateway.must(["ip", "link", "add", "lan", "type", "bridge"]);
       await gateway.must(["ip", "link", "set", "lan", "up"]);
       await this.#setAddresses(gateway, "lan", `10.${number}.0.1`, `2001:db8:1${number}::1`);
-      const forward = ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"];
-      await gateway.must(["sysctl", "-qw", ...forward]);
+      await gateway.must(["sysctl", "-qew", ...GATEWAY_SETTINGS]);
       await this.nat(side, "cone");
       await this.firewall(side, "open");
       await this.statefulIpv6(side, true);
@@ -323,6 +317,10 @@ export class NatLab implements AsyncDisposable {
     const number = NUMBER[side];
     const own = ++this.#hostCount[side] + 1;
     return { ipv4: `10.${number}.0.${own}`, ipv6: `2001:db8:1${number}::${own}` };
+  }
+
+  #addPublic(name: string, number: number): Promise<Host> {
+    return this.#addNamespace(name, `${this.publicNetwork}.${number}`, `2001:db8:1::${number}`);
   }
 
   async #addNamespace(name: string, ipv4: string, ipv6: string): Promise<Host> {

@@ -1,5 +1,6 @@
 /**
- * What the gateways of {@linkcode NatLab} do to packets, as nftables rules. Pure.
+ * What the gateways of {@linkcode NatLab} do to packets, as nftables rules and settings
+ * of the kernel. Pure.
  *
  * | mode | mapping | filtering | port kept |
  * | --- | --- | --- | --- |
@@ -23,6 +24,16 @@ export const NAT_MODES: readonly NatMode[] = ["none", "fullcone", "addrcone", "c
  * dropped or (`tcp443only-reject`) refused with ICMP.
  */
 export type FirewallMode = "open" | "noudp" | "tcp443only" | "tcp443only-reject";
+
+/** What the kernel of a gateway is told; names that it does not have are passed over. */
+export const GATEWAY_SETTINGS: readonly string[] = [
+  "net.ipv4.ip_forward=1",
+  "net.ipv6.conf.all.forwarding=1",
+  // Only there if something else on this machine loaded it. `lan` is a switch and filters no IP, or
+  // what is hairpinned would pass from port to port and never be routed.
+  "net.bridge.bridge-nf-call-iptables=0",
+  "net.bridge.bridge-nf-call-ip6tables=0",
+];
 
 /**
  * The rules of a translation mode, which replace those of any other.
@@ -74,6 +85,42 @@ export function firewallRules(mode: FirewallMode): string {
     "tcp443only-reject": `${only443} reject with icmpx admin-prohibited;`,
   };
   return table("inet", "fw", [chain("f", "filter", "forward", "0", rule[mode])]);
+}
+
+/**
+ * Whether what a host sends to a public endpoint that this gateway mapped to another host comes
+ * there, and from the sender's own public endpoint (RFC 4787 REQ-9, "External source IP address and
+ * port"). If not, it is dropped, as everything for the public address from inside.
+ *
+ * The kernel cannot look up which mapping a public port belongs to, so the packets that leave are
+ * noted once they are translated. Whoever is noted is reached, whatever the filter of the mode.
+ */
+export function hairpinRules(isOn: boolean): string {
+  const stray = "meta l4proto udp fib daddr type local fib daddr . iif type != local drop;";
+  const rules = [chain("self", "filter", "input", "0", stray)];
+  if (isOn) {
+    const endpoints = "type ipv4_addr . inet_service : ipv4_addr . inet_service;";
+    const map = `{ ${endpoints} flags dynamic,timeout; timeout 2m; }`;
+    const own = "ct original ip saddr . ct original proto-src";
+    const seen = "ip saddr . udp sport";
+    const note = `oifname "wan" meta l4proto udp ` +
+      `update @inside { ${seen} : ${own} } update @outside { ${own} : ${seen} };`;
+    const back = 'iifname "lan" dnat ip to ip daddr . udp dport map @inside;';
+    const asSeen = 'oifname "lan" ct status dnat snat ip to ip saddr . udp sport map @outside;';
+    rules.unshift(
+      `map inside ${map}`,
+      `map outside ${map}`,
+      chain("note", "filter", "postrouting", "srcnat + 10", note),
+      chain("pre", "nat", "prerouting", "dstnat", back),
+      chain("post", "nat", "postrouting", "srcnat", asSeen),
+    );
+  }
+  return table("ip", "hairpin", rules);
+}
+
+/** Whether the hosts of a network are kept from each other: the bridge forwards no frames. */
+export function isolationRules(isOn: boolean): string {
+  return table("bridge", "isolation", [chain("f", "filter", "forward", "0", isOn ? "drop;" : "")]);
 }
 
 /** IPv6 as home routers have it: no translation, and nothing comes in that was not asked for. */

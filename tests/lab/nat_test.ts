@@ -34,6 +34,11 @@ async function startServers(lab: NatLab): Promise<void> {
   await second.shows(/ready/);
 }
 
+/** Punches towards a peer by the name that it registers, from a port. */
+function punch(host: Host, name: string, peer: string, port: number) {
+  return probe<{ isDirect: boolean; from?: string }>(host, "punch", name, peer, FIRST, port);
+}
+
 const CLASSES: [mode: NatMode, mapping: string, filtering: string, isPortKept: boolean][] = [
   ["none", "independent", "independent", true],
   ["fullcone", "independent", "independent", true],
@@ -49,6 +54,13 @@ const PUNCHES: [a: NatMode, b: NatMode, isDirect: boolean][] = [
   ["random", "fullcone", true],
   ["random", "cone", false],
   ["random", "random", false],
+];
+
+/** Two hosts behind one NAT that cannot meet inside. */
+const HAIRPINS: [what: string, isOn: boolean, firstPort: number, secondPort: number][] = [
+  ["dropped", false, 41_000, 41_001],
+  ["both ports kept", true, 41_002, 41_003],
+  ["one port not kept", true, 41_004, 41_004],
 ];
 
 Deno.test("NatLab translates and filters as its modes say", NEEDS_LAB, async () => {
@@ -81,11 +93,41 @@ Deno.test("NatLab can be punched exactly where such NATs can", NEEDS_LAB, async 
     await lab.nat("b", b);
     const names = [`a-${a}-${b}`, `b-${a}-${b}`] as const; // an old registration is a dead mapping
     const [atA, atB] = await Promise.all([
-      probe<{ isDirect: boolean }>(lab.host("hosta"), "punch", names[0], names[1], FIRST),
-      probe<{ isDirect: boolean }>(lab.host("hostb"), "punch", names[1], names[0], FIRST),
+      punch(lab.host("hosta"), names[0], names[1], 41_000),
+      punch(lab.host("hostb"), names[1], names[0], 41_000),
     ]);
     deepStrictEqual([atA.isDirect, atB.isDirect], [isDirect, isDirect], `${a} and ${b}`);
   }
+});
+
+Deno.test("NatLab hairpins where it was told, from the sender's mapping", NEEDS_LAB, async () => {
+  await using lab = await NatLab.create();
+  await startServers(lab);
+  const hosts = [lab.host("hosta"), await lab.addHost("hosta2", "a")] as const;
+  await lab.isolate("a", true);
+  // Whoever is refused by ICMP hears of it with the next packet.
+  const twice = "exec 3<>/dev/udp/203.0.113.1/9; echo 1 >&3; sleep 0.2; echo 2 >&3";
+  strictEqual((await hosts[0].run(["bash", "-c", twice])).code, 0, "not refused");
+  for (const [what, isOn, ...ports] of HAIRPINS) {
+    await lab.hairpin("a", isOn);
+    const names = [`one, ${what}`, `two, ${what}`] as const;
+    const found = await Promise.all([
+      punch(hosts[0], names[0], names[1], ports[0]),
+      punch(hosts[1], names[1], names[0], ports[1]),
+    ]);
+    deepStrictEqual(found.map(({ isDirect }) => isDirect), [isOn, isOn], what);
+    if (!isOn) continue;
+    const from = found.map((one) => one.from!);
+    ok(from.every((text) => text.startsWith("203.0.113.1:")), `${what}: ${from}`);
+    // Of two that want the same port outside, one gets another.
+    notStrictEqual(from[0], from[1], what);
+    if (ports[0] === ports[1]) ok(from.includes(`203.0.113.1:${ports[0]}`), `${what}: ${from}`);
+    else deepStrictEqual(from, [...ports].reverse().map((port) => `203.0.113.1:${port}`), what);
+  }
+  notStrictEqual((await hosts[0].run(["ping", "-c1", "-W1", hosts[1].ipv4])).code, 0, "isolated");
+  await pings(hosts[0], "10.1.0.1");
+  await lab.isolate("a", false);
+  await pings(hosts[0], hosts[1].ipv4);
 });
 
 Deno.test("NatLab forgets mappings in time, and all when renumbered", NEEDS_LAB, async () => {

@@ -4,7 +4,8 @@
  * ```
  * nat_probe.ts serve IP OTHER        reflectors on IP:3478 and IP:3479, rendezvous on IP:3480
  * nat_probe.ts classify PORT IP1 IP2 writes how the NAT maps and filters
- * nat_probe.ts punch NAME PEER IP    punches towards PEER, both at once through the rendezvous
+ * nat_probe.ts punch NAME PEER IP PORT
+ *                                    punches towards PEER, both at once through the rendezvous
  * nat_probe.ts keep PORT IP IDLE_MS  writes the mapping before and after a silence
  * ```
  *
@@ -64,7 +65,7 @@ class Socket {
 const [command, ...args] = Deno.args;
 if (command === "serve") await serve(args[0]!, args[1]!);
 if (command === "classify") await classify(Number(args[0]), args[1]!, args[2]!);
-if (command === "punch") await punch(args[0]!, args[1]!, args[2]!);
+if (command === "punch") await punch(args[0]!, args[1]!, args[2]!, Number(args[3]));
 if (command === "keep") await keep(Number(args[0]), args[1]!, Number(args[2]));
 Deno.exit(0);
 
@@ -119,11 +120,16 @@ async function classify(port: number, first: string, second: string): Promise<vo
   });
 }
 
-async function punch(name: string, peer: string, rendezvous: string): Promise<void> {
-  const socket = new Socket("0.0.0.0", 41_000);
+async function punch(
+  name: string,
+  peer: string,
+  rendezvous: string,
+  port: number,
+): Promise<void> {
+  const socket = new Socket("0.0.0.0", port);
   const startedAt = performance.now();
   let to: [string, number] | undefined;
-  let hasHeard = false;
+  let from: string | undefined;
   let directMs: number | undefined;
   // Whoever is through goes on a little, for the other end to hear it.
   const isOver = (now: number) => now > (directMs === undefined ? 2_000 : directMs + 500);
@@ -131,19 +137,19 @@ async function punch(name: string, peer: string, rendezvous: string): Promise<vo
     if (performance.now() - sentAt > 200) {
       sentAt = performance.now();
       await socket.send({ op: "join", name, peer }, rendezvous, PORTS[2]);
-      if (to) await socket.send({ op: "hello", name, heard: hasHeard }, ...to);
+      if (to) await socket.send({ op: "hello", name, heard: from !== undefined }, ...to);
     }
     const got = await socket.receive(100);
     if (got === undefined) continue;
     const [message, host, port] = got;
     if (message.op === "answer") to ??= message.seen!;
     if (message.op !== "hello" || message.name !== peer) continue;
-    hasHeard = true;
+    from ??= `${host}:${port}`;
     to = [host, port]; // where it came from, which helps if one side is symmetric
     if (message.heard) directMs ??= Math.round(performance.now() - startedAt);
     else await socket.send({ op: "hello", name, heard: true }, ...to);
   }
-  write({ isDirect: directMs !== undefined, directMs });
+  write({ isDirect: directMs !== undefined, directMs, from });
 }
 
 async function keep(port: number, server: string, idleMs: number): Promise<void> {
