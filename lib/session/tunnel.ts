@@ -19,13 +19,13 @@ import { Echoes } from "./echoes.ts";
 import { type HandshakeResult, type ReadInitiation, writeResponse } from "./handshake_messages.ts";
 import { Initiator, type Outstanding, type Over } from "./initiator.ts";
 import { Keepalive } from "./keepalive.ts";
-import { type Keypair, newKeypair, retireKeypair } from "./keypair.ts";
+import type { Keypair } from "./keypair.ts";
 import { KeypairSlots, type Slot } from "./keypair_slots.ts";
 import { REPEAT_ANSWER_MS, WATCH_INTERVAL_MS } from "./limits.ts";
 import type { Path } from "./path.ts";
-import { endsAt, rekeyAt } from "./timers.ts";
+import { PeerKeypairs, type Wiping } from "./peer_keypairs.ts";
+import { rekeyAt } from "./timers.ts";
 import { TIMESTAMP_LENGTH } from "./timestamp.ts";
-import { whyNotSend } from "./transport_keys.ts";
 import type { TunnelContext, TunnelPeer } from "./tunnel_context.ts";
 
 const EMPTY = new Uint8Array(0);
@@ -39,6 +39,7 @@ export class Tunnel {
   readonly keepalive = new Keepalive();
   readonly echoes: Echoes;
   readonly slots: KeypairSlots;
+  readonly #keypairs: PeerKeypairs;
   readonly #context: TunnelContext<Tunnel>;
   readonly #initiator: Initiator;
   readonly #accepted = new AcceptedResponse();
@@ -62,6 +63,7 @@ export class Tunnel {
       free: (index) => context.indices.free(index),
     });
     this.slots = new KeypairSlots(compareBytes(context.staticKey.publicKey, peer.staticKey) < 0);
+    this.#keypairs = new PeerKeypairs(peer.nodeId, this.slots, context);
   }
 
   /** The initiation that waits for its response. */
@@ -79,18 +81,13 @@ export class Tunnel {
     return this.#handshakes;
   }
 
-  /** The keypair to send with, if it may be sent with now. */
-  usable(now: number): Keypair | undefined {
-    const keypair = this.slots.current?.keypair;
-    if (keypair === undefined) return undefined;
-    return whyNotSend(keypair, this.#context.limits, now) === undefined ? keypair : undefined;
-  }
-
   /** Called when a session is wanted. */
   want(now: number, out: Action[]): void {
     const { outstanding } = this.#initiator;
     if (outstanding === undefined) {
-      if (this.usable(now) === undefined || this.echoes.liveness.isSilent) this.handshake(now, out);
+      if (this.#keypairs.usable(now) === undefined || this.echoes.liveness.isSilent) {
+        this.handshake(now, out);
+      }
     } else if (outstanding.over !== undefined) {
       outstanding.over = undefined;
       out.push({ kind: "send", peer: this.nodeId, datagram: outstanding.datagram });
@@ -137,10 +134,10 @@ export class Tunnel {
     this.#lastTimestamp = read.timestamp;
     // "a newer initiation of that peer replaces it"
     const replaced = this.slots.unconfirmed;
-    if (replaced !== undefined) this.retire(replaced, out);
+    if (replaced !== undefined) this.#keypairs.retire(replaced, out);
 
     const { datagram } = written;
-    const slot = this.#add(
+    const slot = this.#keypairs.add(
       written,
       { local: localIndex, remote: read.senderIndex },
       { candidates: [path] },
@@ -180,7 +177,7 @@ export class Tunnel {
     if (this.#isEnded) return refuseEnded(completed.keys, out);
 
     const { keys, outstanding: { localIndex, crossedBy } } = completed;
-    const slot = this.#add(
+    const slot = this.#keypairs.add(
       keys,
       { local: localIndex, remote: response.senderIndex },
       { bound: path },
@@ -215,7 +212,7 @@ export class Tunnel {
 
   /** Sends an echo that somebody waits for, by a new session if need be. */
   ping(now: number, out: Action[]): void {
-    const keypair = this.usable(now);
+    const keypair = this.#keypairs.usable(now);
     if (keypair !== undefined) return this.echoes.ask(keypair, now, true, out);
     this.echoes.wantPing();
     this.want(now, out);
@@ -223,13 +220,13 @@ export class Tunnel {
 
   /** Sends an echo for its length, if there is a session to send it by. */
   probe(size: number, how: "whole" | "in-fragments", now: number, out: Action[]): void {
-    const keypair = this.usable(now);
+    const keypair = this.#keypairs.usable(now);
     if (keypair !== undefined) this.echoes.probe(keypair, size, how, out);
   }
 
   /** Tells the peer something about paths, if there is a session to tell it by. */
   report(body: Uint8Array, now: number, out: Action[]): void {
-    const keypair = this.usable(now);
+    const keypair = this.#keypairs.usable(now);
     if (keypair !== undefined) {
       out.push({ kind: "seal", keypair, plaintext: encodePathReport(body) });
     }
@@ -239,7 +236,7 @@ export class Tunnel {
   leave(slot: Slot, now: number, out: Action[]): void {
     for (const other of [...this.slots.all]) {
       // A bye may be overtaken by the handshake of the next start.
-      if (other.ordinal <= slot.ordinal) this.retire(other, out);
+      if (other.ordinal <= slot.ordinal) this.#keypairs.retire(other, out);
     }
     const newest = this.slots.all.findLast((other) => other.keypair.isConfirmed);
     if (this.slots.current === undefined && newest !== undefined) this.#use(newest, now, out);
@@ -248,28 +245,16 @@ export class Tunnel {
 
   /** Tells the peer that its sessions are over. Before {@linkcode end}, which wipes the keys. */
   bye(now: number, out: Action[]): void {
-    const keypair = this.usable(now);
+    const keypair = this.#keypairs.usable(now);
     if (keypair !== undefined) out.push({ kind: "seal", keypair, plaintext: encodeBye() });
   }
 
   /** Ends everything at once, in both directions. */
-  end(out: Action[], wiping: "at-once" | "by-data-plane" = "at-once"): void {
+  end(out: Action[], wiping: Wiping = "at-once"): void {
     this.#isEnded = true;
     this.#initiator.abandon();
-    for (const slot of [...this.slots.all]) this.retire(slot, out, wiping);
+    this.#keypairs.retireAll(out, wiping);
     this.#context.answers.forget(this.nodeId);
-  }
-
-  /** Takes a keypair out of use for good, from this moment on. */
-  retire(
-    { keypair }: Slot,
-    out: Action[],
-    wiping: "at-once" | "by-data-plane" = "at-once",
-  ): void {
-    this.slots.remove(keypair);
-    this.#context.indices.free(keypair.localIndex);
-    if (wiping === "at-once") retireKeypair(keypair);
-    out.push({ kind: "retire", keypair });
   }
 
   /** Does what is due. */
@@ -277,11 +262,9 @@ export class Tunnel {
     if (now >= this.#context.answers.expiresAt(this.nodeId)) {
       this.#context.answers.forget(this.nodeId);
     }
-    for (const slot of [...this.slots.all]) {
-      if (now >= endsAt(slot.keypair, this.#context.limits)) this.retire(slot, out);
-    }
+    this.#keypairs.retireAged(now, out);
     if (now >= this.#initiator.deadlineAt) this.#retry(now, out);
-    const keypair = this.usable(now);
+    const keypair = this.#keypairs.usable(now);
     if (keypair !== undefined) return this.#watch(keypair, now, out);
     this.slots.setCurrent(undefined);
     if (this.keepalive.wantsSession(this.slots.all, now)) this.want(now, out);
@@ -290,9 +273,12 @@ export class Tunnel {
   /** When {@linkcode tick} has to be called next; `Infinity` if nothing is going on. */
   nextDeadlineAt(now: number): number {
     const { answers, limits } = this.#context;
-    let at = Math.min(answers.expiresAt(this.nodeId), this.#initiator.deadlineAt);
-    for (const slot of this.slots.all) at = Math.min(at, endsAt(slot.keypair, limits));
-    const keypair = this.usable(now);
+    const at = Math.min(
+      answers.expiresAt(this.nodeId),
+      this.#initiator.deadlineAt,
+      this.#keypairs.nextAgedAt(),
+    );
+    const keypair = this.#keypairs.usable(now);
     if (keypair === undefined) {
       const isDue = this.slots.current !== undefined ||
         (this.outstanding === undefined && this.keepalive.wantsSession(this.slots.all, now));
@@ -329,7 +315,7 @@ export class Tunnel {
   #isServed(now: number): boolean {
     const { current } = this.slots;
     const { outstanding } = this.#initiator;
-    if (current === undefined || this.usable(now) === undefined) return false;
+    if (current === undefined || this.#keypairs.usable(now) === undefined) return false;
     if (outstanding === undefined || this.echoes.liveness.isSilent) return false;
     return outstanding.over !== undefined || current.ordinal >= outstanding.servedFrom;
   }
@@ -337,31 +323,6 @@ export class Tunnel {
   #send(datagram: Uint8Array, over: Over | undefined, out: Action[]): void {
     const where = over === "better" ? { over } : over && { path: over };
     out.push({ kind: "send", peer: this.nodeId, datagram, ...where });
-  }
-
-  /** Makes a keypair, the initiator's bound to its path, and makes room for it. */
-  #add(
-    keys: HandshakeResult,
-    indices: { readonly local: number; readonly remote: number },
-    paths: { readonly bound: Path } | { readonly candidates: readonly Path[] },
-    now: number,
-    out: Action[],
-  ): Slot {
-    const isInitiator = "bound" in paths;
-    const slot = this.slots.add(newKeypair({
-      peer: this.nodeId,
-      localIndex: indices.local,
-      remoteIndex: indices.remote,
-      isInitiator,
-      createdAt: now,
-      sendKey: keys.sendKey,
-      receiveKey: keys.receiveKey,
-      path: isInitiator ? paths.bound : undefined,
-      unconfirmedPaths: isInitiator ? [] : paths.candidates,
-    }));
-    const { surplus } = this.slots;
-    if (surplus !== undefined) this.retire(surplus, out);
-    return slot;
   }
 
   /** Called when a keypair is confirmed: it can be sent with, if it is the one to be. */
