@@ -298,6 +298,7 @@ export class Agent {
         this.#talk.saySshReach();
       },
       leave: () => this.leave(),
+      inviting: this.#talk.inviting,
       book: this.#book,
       trust: this.#trust,
       self: () => ({ name, nodeId: this.#identity.nodeId }),

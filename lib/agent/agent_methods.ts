@@ -8,6 +8,7 @@ import { DeviceError } from "../mesh/device_options.ts";
 import type { ControlMethod } from "./control_socket.ts";
 import type { DataSide } from "./data_side.ts";
 import { AgentError } from "./errors.ts";
+import type { Inviting } from "./inviting.ts";
 import { nodeMetrics } from "./metrics.ts";
 import type { PeerBook } from "./peer_book.ts";
 import { type PeerTrust, refusalText } from "./peer_trust.ts";
@@ -25,6 +26,7 @@ export interface AgentMethodParts extends TrustMethodParts {
   /** The system's SSH server serves this node, or does no more. */
   readonly sshChanged: () => void;
   readonly leave: () => Promise<void>;
+  readonly inviting: Pick<Inviting, "requireAble" | "invite">;
 }
 
 /** Makes the methods of `agent.sock`, by name. */
@@ -36,6 +38,8 @@ export function agentMethods(parts: AgentMethodParts): Readonly<Record<string, C
     ping: ({ peer, timeoutMs }) => parts.ping(String(peer), pingTimeoutOf(timeoutMs)),
     "ssh-changed": () => parts.sshChanged(),
     leave: () => parts.leave().then(() => ({ left: true })),
+    "invite-check": () => parts.inviting.requireAble(),
+    invite: ({ name }) => parts.inviting.invite(String(name)),
     ...trustMethods(parts),
   };
 }

@@ -18,6 +18,7 @@ import { CoordinatorLine, type LineEnd } from "./control_client.ts";
 import type { DataSide } from "./data_side.ts";
 import { AgentError } from "./errors.ts";
 import type { Identity } from "./identity.ts";
+import { Inviting } from "./inviting.ts";
 import type { JoinPlan } from "./joining.ts";
 import type { PeerBook } from "./peer_book.ts";
 import type { Reach } from "./reach.ts";
@@ -65,6 +66,8 @@ export class CoordinatorTalk {
   readonly #events: CoordinatorTalkEvents;
   readonly #line: CoordinatorLine;
   readonly #wants = new WantLimit();
+  /** Asks the coordinator for invites. */
+  readonly inviting: Inviting;
   #lastFailure: string | undefined;
   #left: PromiseWithResolvers<void> | undefined;
 
@@ -89,6 +92,14 @@ export class CoordinatorTalk {
         message: (message) => this.#take(message),
         disconnected: (end) => this.#disconnected(end),
       },
+    });
+    this.inviting = new Inviting({
+      clock,
+      plan,
+      isAtCoordinator: options.inCoordinator !== undefined,
+      mesh: () => standing.welcome.mesh,
+      isConnected: () => this.#line.isConnected,
+      send: (message) => this.#line.send(message),
     });
   }
 
@@ -194,6 +205,9 @@ export class CoordinatorTalk {
         return reach.setCredential(message.discovery);
       case "relay-ticket":
         return relay.transport.takeTicket(message.ticket);
+      case "invite":
+      case "invite-refused":
+        return this.inviting.take(message);
       case "peer-wants": {
         const { nodeId, endpoints } = message;
         book.applyPresence({
@@ -249,6 +263,7 @@ export class CoordinatorTalk {
   #disconnected(end: LineEnd): void {
     const { book, data, standing } = this.#parts;
     book.forgetPresence();
+    this.inviting.disconnected();
     if (end.hasLeft) return this.#left?.resolve();
     const { failure, refusal, retryMs } = end;
     if (standing.takeRefusal(refusal)) return this.#line.retryNow();

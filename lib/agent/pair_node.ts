@@ -110,8 +110,8 @@ export class PairNode {
       if (identity === undefined) {
         throw new AgentError(
           "usage",
-          `Cannot invite: "${state}" is not the folder of a member; run this on the machine of a ` +
-            "coordinator that is a member too, and name its folder by --state",
+          `Cannot invite: "${state}" is not the folder of a member; run this where one of the mesh ` +
+            "runs, and name its folder by --state",
         );
       }
       if ("isNew" in identity && identity.isNew) {

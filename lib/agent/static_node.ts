@@ -31,6 +31,7 @@ import { ControlSocketServer } from "./control_socket.ts";
 import type { DataPlaneWish } from "./data_plane_choice.ts";
 import { AgentError, reasonOf } from "./errors.ts";
 import { watchFile } from "./file_watch.ts";
+import { refuseInvites } from "./inviting.ts";
 import { Masquerade } from "./masquerade.ts";
 import { readMark, readPort, writeMark, writePort } from "./small_files.ts";
 import { StateFolder } from "./state_folder.ts";
@@ -208,6 +209,8 @@ export class StaticNode {
       peers: () => this.status().peers,
       ping: ({ peer, timeoutMs }) => this.ping(String(peer), pingTimeoutOf(timeoutMs)),
       reload: () => this.reload().then(() => ({ notes: this.#policy.notes })),
+      "invite-check": refuseInvites,
+      invite: refuseInvites,
       ...fileTrustMethods(() => this.status()),
     });
     const { file } = this.#policy.config;

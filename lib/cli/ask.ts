@@ -78,6 +78,23 @@ export async function askNodeOrCoordinator<NodeAnswer, CoordinatorAnswer>(
 }
 
 /**
+ * Asks the agent on this very folder.
+ *
+ * @param folder Its state folder.
+ * @param method Name of the method.
+ * @param params Its parameters.
+ * @returns What the process says.
+ * @throws {AgentError} `not-running` if it does not run, else what it reports.
+ */
+export async function askAgent<Answer>(
+  folder: string,
+  method: string,
+  params: Record<string, unknown> = {},
+): Promise<Answer> {
+  return await ask(folder, AGENT_SOCKET, method, params) as Answer;
+}
+
+/**
  * Asks a coordinator.
  *
  * @param state Its state folder; absent for the default.

@@ -6,22 +6,20 @@
  */
 
 import { type Command, InvalidArgumentError } from "commander";
-import type { Agreement, MetPeer } from "../agent/pair_agreement.ts";
+import type { Agreement } from "../agent/pair_agreement.ts";
 import type { PairLine } from "../agent/pair_line.ts";
 import type { PairNode } from "../agent/pair_node.ts";
 import type { PairRole } from "../agent/pair_role.ts";
 import { AGENT_STATE_FOLDER, COORDINATOR_STATE_FOLDER } from "../config/paths.ts";
 import { parseHostAndPort, parseRange, parseServer } from "../config/values.ts";
-import { askCoordinator } from "./ask.ts";
 import { CommandError, EXIT } from "./exit.ts";
 import { watchForStop } from "./foreground.ts";
 import { type CommonOptions, parseSeconds, withCommonOptions } from "./options.ts";
+import { findInviter, type Inviter, memberFolderOf } from "./pair_inviter.ts";
 import { print, printError, printJson } from "./output.ts";
 
 /** Port of a listening side, and of the network of the two, unless chosen otherwise. */
 const DEFAULT_PORT = 51_820;
-/** How long an invite is good that goes to a machine which is there. */
-const INVITE_MS = 600_000;
 
 interface PairFlags extends CommonOptions {
   /** `true` without a value. */
@@ -49,7 +47,7 @@ export function definePair(command: Command): void {
     .option("--expect <fingerprint>", "its fingerprint, known beforehand; any other one is refused")
     .option("--yes", "confirm without asking; only with --expect")
     .option("--qr <file>", "write the QR code of the other machine as a PNG file, too")
-    .option("--invite", "invite the other machine into the mesh of this machine's coordinator")
+    .option("--invite", "invite the other machine into the mesh that this one is in")
     .option("--name <name>", "what this machine calls itself (default: the host's name)")
     .option(
       "--config <file>",
@@ -70,7 +68,8 @@ Examples:
   sudo tunnelmesh pair --listen                      # on one machine
   sudo tunnelmesh pair 192.0.2.1:${DEFAULT_PORT}               # on the other
   sudo tunnelmesh pair --scan 'tunnelmesh:…'         # what was scanned, while pair asks
-  sudo tunnelmesh pair --listen --invite             # on the machine of a coordinator`,
+  sudo tunnelmesh pair --listen --invite             # on a coordinator's machine, or any member's
+                                                     # where that has --member-invites`,
     )
     .action(pair);
 }
@@ -88,13 +87,13 @@ async function pair(host: string | undefined, flags: PairFlags): Promise<void> {
     (await import("../base/log.ts")).startLog({ level: flags.logLevel });
   }
   const role = await roleOf(host, flags);
-  const state = stateOf(flags);
-  if (flags.invite) await refuseWithoutCoordinator(flags);
+  const inviter = flags.invite ? await findInviter(flags.state) : undefined;
+  const state = inviter?.state ?? flags.state ?? AGENT_STATE_FOLDER;
   const { PairNode } = await import("../agent/pair_node.ts");
   const { staticSideOf } = await import("../agent/pair_role.ts");
   const node = await PairNode.open({
     state,
-    isInviter: flags.invite ?? false,
+    isInviter: inviter !== undefined,
     name: flags.name,
     range: flags.range,
     side: staticSideOf(role),
@@ -105,7 +104,7 @@ async function pair(host: string | undefined, flags: PairFlags): Promise<void> {
   try {
     line = await openLine(role, flags, node, stop.signal);
     await announce(role, line, node, flags);
-    agreement = await agreed(line, node, state, flags);
+    agreement = await agreed(line, node, { state, inviter }, flags);
   } finally {
     await line?.close();
     node.close(agreement !== undefined);
@@ -121,8 +120,8 @@ async function pair(host: string | undefined, flags: PairFlags): Promise<void> {
 async function scanOnly(text: string, flags: PairFlags): Promise<void> {
   const { tellScanned } = await import("../agent/pair_socket.ts");
   const folders = flags.state === undefined
-    ? [AGENT_STATE_FOLDER, memberOf(COORDINATOR_STATE_FOLDER)]
-    : [flags.state, memberOf(flags.state)];
+    ? [AGENT_STATE_FOLDER, memberFolderOf(COORDINATOR_STATE_FOLDER)]
+    : [flags.state, memberFolderOf(flags.state)];
   const answer = await tellScanned(folders, text);
   if (answer.result === "other") {
     throw new CommandError(
@@ -157,7 +156,7 @@ async function openLine(
 async function agreed(
   line: PairLine,
   node: PairNode,
-  state: string,
+  { state, inviter }: { readonly state: string; readonly inviter: Inviter | undefined },
   flags: PairFlags,
 ): Promise<Agreement> {
   const { agree } = await import("../agent/pair_agreement.ts");
@@ -166,7 +165,7 @@ async function agreed(
     hello: node.hello,
     check: (peer) => node.check(peer),
     keep: (peer, invite) => node.keep(peer, invite),
-    makeInvite: (peer) => makeInvite(peer, flags),
+    makeInvite: async ({ name }) => ({ kind: "invite", ...await inviter!.invite(name) }),
     decide: (peer, signal) =>
       decide(peer, {
         ownName: node.hello.name,
@@ -198,17 +197,6 @@ async function announce(
   else {print(
       `\nListens on UDP port ${line.port}; on the other machine: tunnelmesh pair HOST:${line.port}`,
     );}
-}
-
-async function makeInvite(peer: MetPeer, flags: PairFlags) {
-  const params = { forMs: INVITE_MS, name: peer.name };
-  const { token, joinCommand } = await askCoordinator<{ token: string; joinCommand: string }>(
-    flags.state,
-    "token-invite",
-    params,
-  );
-  const coordinator = /--coordinator (\S+)/.exec(joinCommand)?.[1] ?? "";
-  return { kind: "invite", coordinator, token } as const;
 }
 
 /** What is kept, and how to go on. */
@@ -268,29 +256,6 @@ async function roleOf(host: string | undefined, { listen }: PairFlags): Promise<
   if (host !== undefined) return await dialRole(usage(() => parseServer(host)));
   if (typeof listen === "string") return listenRole(usage(() => parseHostAndPort(listen)));
   return { kind: "listen", address: undefined, port: DEFAULT_PORT };
-}
-
-/** Whose keys these are: this machine's, or those of the coordinator's member. */
-function stateOf(flags: PairFlags): string {
-  if (!flags.invite) return flags.state ?? AGENT_STATE_FOLDER;
-  return memberOf(flags.state ?? COORDINATOR_STATE_FOLDER);
-}
-
-function memberOf(state: string): string {
-  return `${state}/member`;
-}
-
-async function refuseWithoutCoordinator(flags: PairFlags): Promise<void> {
-  try {
-    await askCoordinator(flags.state, "status");
-  } catch (cause) {
-    throw new CommandError(
-      "Cannot invite: no coordinator answers on this machine; only there invites are made: run " +
-        "tunnelmesh pair --invite there, or tunnelmesh token invite",
-      EXIT.notRunning,
-      { cause },
-    );
-  }
 }
 
 async function refuseExisting(path: string): Promise<void> {

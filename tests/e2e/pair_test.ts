@@ -12,10 +12,11 @@ import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import jsQr from "jsqr";
 import { PNG } from "pngjs";
 import { Buffer } from "node:buffer";
+import type { CoordinatorToken } from "../../lib/coordinator/coordinator_options.ts";
 import { type Host, Lab, pings } from "../lab/namespaces.ts";
 import { eventually } from "../lab/processes.ts";
 import { figure, IS_SOAK, Mesh, Node, tunnelmesh } from "./mesh.ts";
-import { PAIR_PORT, PairEnd } from "./pairs.ts";
+import { PAIR_PORT, type Paired, PairEnd } from "./pairs.ts";
 
 Deno.test("pair: both confirm what both screens show, then up pings", async () => {
   await using lab = await Lab.create();
@@ -215,7 +216,7 @@ Deno.test("pair: what cannot be is told in one line", async () => {
     [right.host, [at(left), "--interop", "--prologue", "x"], 2, /--interop has no prologue/],
     [right.host, [at(left), "--prologue", "a b"], 2, /printable ASCII/],
     [right.host, [at(left), "--range", "10.1.2.0/24"], 2, /the listening side chooses it/],
-    [right.host, [at(left), "--invite"], 3, /only there invites are made/],
+    [right.host, [at(left), "--invite"], 3, /neither a coordinator nor a member of a mesh runs/],
     [right.host, [at(left), "--expect", "tunnelmesh:00"], 2, /no whole fingerprint/],
     [right.host, [at(left), "--qr", there], 2, /it is there already/],
     [right.host, ["--listen", "left:0"], 2, /port 0/],
@@ -274,9 +275,7 @@ Deno.test("pair: a coordinator's machine invites the other one, which joins; bot
   await Promise.all([hub.type("y"), laptop.type("y")]);
   const [, paired] = await Promise.all([hub.paired(), laptop.paired()]);
   ok(!laptop.process.stdout.includes("tm1_") && !hub.process.stdout.includes("tm1_"), "no token");
-  const args = paired.command!.replace(/^sudo tunnelmesh /, "").split(" ");
-  const agent = new Node(host, laptop.state, args.slice(0, args.indexOf("--state")), {});
-  await agent.start("--name", "laptop");
+  const agent = await goOn(laptop, paired);
   await eventually("laptop sees hub online", async () => (await agent.peer("hub")).online);
   const hubsPins = JSON.parse(await Deno.readTextFile(`${hub.state}/member/pins.json`)) as {
     pins: { name: string; nodeId: string; state: string }[];
@@ -289,6 +288,70 @@ Deno.test("pair: a coordinator's machine invites the other one, which joins; bot
   const [address] = Object.values((await agent.peer("hub")).addresses);
   await pings(host, address!);
 });
+
+Deno.test("pair: a member elsewhere invites, once the coordinator lets members; the other joins", async () => {
+  await using mesh = await Mesh.create({ agents: ["member"] });
+  const { lab, coordinator } = mesh;
+  const member = mesh.agent("member");
+  const screen = new PairEnd(member.host, lab.folder);
+  strictEqual(screen.state, member.state);
+  const invite = ["pair", "--listen", "--invite"];
+  const refused = await member.ask(...invite);
+  strictEqual(refused.code, 4, refused.stderr);
+  match(refused.stderr, /^tunnelmesh: Cannot invite: .+ start it with --member-invites, .+\n$/);
+
+  // One word to the coordinator; the member hears of it when it comes back.
+  await coordinator.process!.stop();
+  await coordinator.start("--member-invites");
+  await mesh.settled();
+  const laptop = new PairEnd(await lab.addHost("laptop"), lab.folder);
+  await screen.listen("--invite");
+  await laptop.start(`${member.host.ipv4}:${PAIR_PORT}`);
+  const [onMember, onLaptop] = await Promise.all([screen.met(), laptop.met()]);
+  deepStrictEqual([onMember.outcome, onLaptop.outcome], ["we-invite", "they-invite"]);
+  await Promise.all([screen.type("y"), laptop.type("y")]);
+  const [, paired] = await Promise.all([screen.paired(), laptop.paired()]);
+  const said = [screen, laptop].map(({ process: { stdout, stderr } }) => stdout + stderr).join("");
+  ok(!said.includes("tm1_"), "no token on any screen");
+  ok(!member.process!.stderr.includes("tm1_") && !coordinator.process!.stderr.includes("tm1_"));
+  const agent = await goOn(laptop, paired);
+  for (const address of Object.values((await agent.peer("member")).addresses)) {
+    await pings(laptop.host, address);
+  }
+  deepStrictEqual((await agent.peer("member")).trust, "verified");
+  deepStrictEqual((await member.peer("laptop")).trust, "verified");
+  deepStrictEqual((await member.peer("laptop")).nodeId, onMember.nodeId);
+
+  const tokens = await coordinator.askJson<CoordinatorToken[]>("token", "list");
+  deepStrictEqual(
+    tokens.map(({ kind, state, name, askedBy, usedBy }) => [
+      ...[kind, state, name, askedBy?.name, usedBy?.name],
+    ]),
+    [
+      ["mesh", "active", undefined, undefined, undefined],
+      ["invite", "spent", "laptop", "member", "laptop"],
+    ],
+  );
+  const { createdAt, expiresAt } = tokens[1]!;
+  strictEqual(Date.parse(expiresAt!) - Date.parse(createdAt), 600_000);
+
+  // Whoever is out cannot ask any more; and only the owner of the socket ever could.
+  strictEqual((await coordinator.ask("peer", "disable", "member")).code, 0);
+  const isOut = async () => !(await member.glance()).coordinator.connected;
+  await eventually("member is out", isOut);
+  const late = await member.ask(...invite);
+  strictEqual(late.code, 1, late.stderr);
+  match(late.stderr, /^tunnelmesh: Cannot invite: the coordinator cannot be reached; .+\n$/);
+  const { mode } = await Deno.stat(`${member.state}/agent.sock`);
+  strictEqual(mode! & 0o777, 0o600);
+});
+
+/** Joins by what a pairing said, under the same name. */
+function goOn(end: PairEnd, { command }: Paired): Promise<Node> {
+  const args = command!.replace(/^sudo tunnelmesh /, "").split(" ");
+  const agent = new Node(end.host, end.state, args.slice(0, args.indexOf("--state")), {});
+  return agent.start("--name", end.host.name);
+}
 
 /** What is used of the package, which comes without types. */
 interface PngReader {
