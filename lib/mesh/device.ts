@@ -1,10 +1,9 @@
 /**
  * One node of a mesh: joins sessions, data plane, peers and clock. It decides nothing of the
- * protocol; it carries out what the session layer asks, knows where peers may be found, and wakes
- * the session layer when its next deadline comes.
+ * protocol: what the session layer asks is carried out (action_runner.ts), and where peers may be
+ * found is known here.
  *
- * What must hold: the actions of one call into the session layer are carried out before the next
- * call; a removed peer is gone, in both directions, when `removePeer` returns.
+ * What must hold: a removed peer is gone, in both directions, when `removePeer` returns.
  *
  * @module
  */
@@ -16,8 +15,6 @@ import { PortablePlane } from "../dataplane/portable.ts";
 import type { Endpoint, IpAddress } from "../net/endpoint.ts";
 import { equalPrefixes, type IpPrefix } from "../net/ip_prefix.ts";
 import { AllowedIps } from "../route/allowed_ips.ts";
-import type { Action } from "../session/actions.ts";
-import type { Keypair } from "../session/keypair.ts";
 import type { SessionLimits } from "../session/limits.ts";
 import type { Path } from "../session/path.ts";
 import type { PskRing } from "../session/psk_ring.ts";
@@ -25,6 +22,7 @@ import { Sessions } from "../session/sessions.ts";
 import { JoinedCarrier } from "../transport/joined_carrier.ts";
 import { type DatagramSocket, isUdpPath, type UdpPath } from "../transport/transport.ts";
 import { DATAGRAM_TYPE } from "../wire/datagram.ts";
+import { ActionRunner } from "./action_runner.ts";
 import {
   DeviceError,
   type DeviceOptions,
@@ -50,13 +48,9 @@ export class Device {
   readonly #pings: Pings;
   readonly #ways: Ways;
   readonly #parts: DeviceParts;
+  readonly #runner: ActionRunner;
   readonly #drops = newDropCounts();
-  /** What came up while actions are carried out. */
-  readonly #later: (() => Action[])[] = [];
   #underlay: Underlay = { nat: "unknown" };
-  #isActing = false;
-  #timer: { readonly at: number; readonly cancel: () => void } | undefined;
-  #isClosed = false;
 
   /** Starts TUN and socket. */
   constructor(options: DeviceOptions) {
@@ -88,6 +82,15 @@ export class Device {
       plane: this.#plane,
       drops: this.#drops,
     });
+    this.#runner = new ActionRunner({
+      clock: this.#clock,
+      sessions: this.#sessions,
+      plane: this.#plane,
+      peers: this.#peers,
+      pings: this.#pings,
+      drops: this.#drops,
+      onPeerChange: (nodeId) => options.onPeerChange?.(nodeId),
+    });
     this.#parts = {
       clock: this.#clock,
       options,
@@ -96,8 +99,8 @@ export class Device {
       carrier: this.#carrier,
       ways: this.#ways,
       underlay: () => this.#underlay,
-      isClosed: () => this.#isClosed,
-      do: (call) => this.#do(call),
+      isClosed: () => this.#runner.isClosed,
+      do: (call) => this.#runner.do(call),
     };
   }
 
@@ -120,7 +123,7 @@ export class Device {
   setLimits(limits: SessionLimits): void {
     this.#sessions.setLimits(limits);
     this.#plane.setLimits(limits);
-    this.#arm();
+    this.#runner.arm();
   }
 
   /** Changes the preshared keys; sessions that exist stay. */
@@ -157,7 +160,7 @@ export class Device {
    * then.
    */
   upsertPeer(spec: DevicePeer): void {
-    if (this.#isClosed) return;
+    if (this.#runner.isClosed) return;
     const { nodeId } = spec;
     const known = this.#peers.get(nodeId);
     this.#plane.setPeer(nodeId, spec.allowedIps);
@@ -175,7 +178,7 @@ export class Device {
       spec.candidates.filter((to) => this.#ways.isReachable(to)),
     );
     if (fresh.length > 0) peer.seeker.found(fresh.map((endpoint) => this.#socket.path(endpoint)));
-    this.#arm();
+    this.#runner.arm();
   }
 
   /** Removes a peer: its sessions end at once in both directions. An unknown one is fine. */
@@ -186,7 +189,7 @@ export class Device {
     peer.lost();
     const actions = this.#sessions.removePeer(nodeId);
     this.#plane.removePeer(nodeId);
-    this.#act(actions);
+    this.#runner.act(actions);
     this.#pings.fail(nodeId, new DeviceError("unknown-peer", `Peer ${nodeId} was removed`));
     this.#options.onPeerChange?.(nodeId);
   }
@@ -203,12 +206,12 @@ export class Device {
   setUnderlay(underlay: Underlay): void {
     this.#underlay = underlay;
     for (const peer of this.#peers.values()) peer.underlayChanged();
-    this.#arm();
+    this.#runner.arm();
   }
 
   /** The coordinator says that a peer wants to be reached: this node seeks it, too. */
   peerWants(nodeId: string): void {
-    if (!this.#isClosed) this.#peers.get(nodeId)?.seeker.peerWants();
+    if (!this.#runner.isClosed) this.#peers.get(nodeId)?.seeker.peerWants();
   }
 
   /**
@@ -219,12 +222,12 @@ export class Device {
    * @throws {DeviceError} `unknown-peer`, `no-answer` or `closed`; as a rejection.
    */
   ping(nodeId: string, options: { readonly timeoutMs?: number } = {}): Promise<number> {
-    if (this.#isClosed || !this.#peers.has(nodeId)) {
-      const fault = this.#isClosed ? "closed" : "unknown-peer";
+    if (this.#runner.isClosed || !this.#peers.has(nodeId)) {
+      const fault = this.#runner.isClosed ? "closed" : "unknown-peer";
       return Promise.reject(new DeviceError(fault, `Cannot ping ${nodeId}: ${fault}`));
     }
     const answer = this.#pings.wait(nodeId, options.timeoutMs ?? 5_000);
-    this.#act(this.#sessions.echo(nodeId, this.#clock.now()));
+    this.#runner.act(this.#sessions.echo(nodeId, this.#clock.now()));
     return answer;
   }
 
@@ -247,7 +250,7 @@ export class Device {
    */
   sendDatagram(datagram: Uint8Array, to: Endpoint | UdpPath): boolean {
     const path = "kind" in to ? to : this.#socket.path(to);
-    return !this.#isClosed && this.#plane.send(datagram, path);
+    return !this.#runner.isClosed && this.#plane.send(datagram, path);
   }
 
   /**
@@ -255,20 +258,21 @@ export class Device {
    * that has a worse one moves there. Called by whoever hears that from the carrier.
    */
   pathFound(nodeId: string, path: Path): void {
-    if (!this.#isClosed) this.#peers.get(nodeId)?.seeker.found([path]);
+    if (!this.#runner.isClosed) this.#peers.get(nodeId)?.seeker.found([path]);
   }
 
   /** A carrier beside UDP lost a way: sessions bound to it look for others at once. */
   pathLost(nodeId: string, path: Path): void {
-    if (this.#isClosed || this.#sessions.peer(nodeId)?.current?.path?.key !== path.key) return;
-    this.#act(this.#sessions.renew(nodeId, this.#clock.now()));
+    if (this.#runner.isClosed || this.#sessions.peer(nodeId)?.current?.path?.key !== path.key) {
+      return;
+    }
+    this.#runner.act(this.#sessions.renew(nodeId, this.#clock.now()));
   }
 
   /** Says bye to all peers, ends all sessions and closes TUN and socket. Safe to call twice. */
   async close(): Promise<void> {
-    if (!this.#isClosed) {
-      this.#act(this.#sessions.stop(this.#clock.now()));
-      this.#isClosed = true;
+    if (!this.#runner.isClosed) {
+      this.#runner.close(this.#sessions.stop(this.#clock.now()));
       for (const peer of this.#peers.values()) peer.lost();
       this.#pings.failAll(new DeviceError("closed", "The device was closed"));
     }
@@ -280,10 +284,11 @@ export class Device {
     return {
       datagram: (datagram, path) => this.#receive(datagram, path),
       wanted: (nodeId) => this.#want(nodeId),
-      confirmed: (keypair, path) => this.#act(this.#sessions.confirmed(keypair, path, now())),
-      strayed: (keypair, path) => this.#act(this.#sessions.strayed(keypair, path, now())),
+      confirmed: (keypair, path) =>
+        this.#runner.act(this.#sessions.confirmed(keypair, path, now())),
+      strayed: (keypair, path) => this.#runner.act(this.#sessions.strayed(keypair, path, now())),
       control: (keypair, plaintext, path) =>
-        this.#act(this.#sessions.control(keypair, plaintext, path, now())),
+        this.#runner.act(this.#sessions.control(keypair, plaintext, path, now())),
       tooLarge: (keypair) => {
         const { peer } = keypair;
         if (this.#sessions.peer(peer)?.current === keypair) this.#peers.get(peer)?.mtu.refused();
@@ -295,114 +300,14 @@ export class Device {
   #receive(datagram: Uint8Array, path: Path): void {
     if (this.#options.isForeign?.(datagram)) return;
     if (datagram[0] !== DATAGRAM_TYPE.discovery) {
-      this.#act(this.#sessions.receive(datagram, path, this.#clock.now()));
+      this.#runner.act(this.#sessions.receive(datagram, path, this.#clock.now()));
     } else if (isUdpPath(path)) {
       this.#options.onDiscovery?.(datagram, path);
     }
   }
 
   #want(nodeId: string): void {
-    this.#do(() => this.#sessions.initiate(nodeId, this.#clock.now()));
-  }
-
-  /** Calls into the session layer, after the actions that are being carried out. */
-  #do(call: () => Action[]): void {
-    if (this.#isActing) this.#later.push(call);
-    else if (!this.#isClosed) this.#act(call());
-  }
-
-  /** Carries out actions in order, then what came up meanwhile. */
-  #act(actions: readonly Action[]): void {
-    if (this.#isClosed) return;
-    this.#isActing = true;
-    for (const action of actions) this.#carryOut(action);
-    this.#isActing = false;
-    const next = this.#later.shift();
-    if (next !== undefined) this.#act(next());
-    this.#arm();
-  }
-
-  #carryOut(action: Action): void {
-    switch (action.kind) {
-      case "send":
-        return this.#send(action);
-      case "reply":
-        return this.#reply(action.datagram, action.path);
-      case "install":
-        return this.#install(action.keypair);
-      case "widen":
-        return this.#plane.widen(action.keypair);
-      case "use":
-        return this.#use(action.keypair);
-      case "retire":
-        return this.#plane.retire(action.keypair);
-      case "seal": {
-        const { keypair, plaintext, onlyIfUnused, isWhole } = action;
-        if (isWhole === true) this.#plane.probe(keypair, plaintext);
-        else this.#plane.seal(keypair, plaintext, onlyIfUnused);
-        return;
-      }
-      case "fits":
-        return this.#peers.get(action.peer)?.mtu.fits(action.path, action.size);
-      case "unanswered":
-        return this.#peers.get(action.peer)?.mtu.unanswered();
-      case "echoed":
-        return this.#pings.answer(action.peer, action.rttMs);
-      case "proven":
-        return this.#peers.get(action.peer)?.seeker.proven(action.path);
-      case "reported":
-        return this.#peers.get(action.peer)?.seeker.reported(action.body);
-      case "left":
-        this.#peers.get(action.peer)?.lost();
-        return this.#options.onPeerChange?.(action.peer);
-      case "gave-up":
-        this.#peers.get(action.peer)?.lost();
-        this.#plane.dropQueue(action.peer);
-        return this.#options.onPeerChange?.(action.peer);
-      case "drop":
-        this.#drops[action.reason]++;
-    }
-  }
-
-  /** Sends a handshake datagram by one path, or wherever the peer may be. */
-  #send({ peer, datagram, path, over }: Extract<Action, { kind: "send" }>): void {
-    const seeker = this.#peers.get(peer)?.seeker;
-    if (path === undefined) seeker?.initiate(datagram, over);
-    else if (datagram[0] === DATAGRAM_TYPE.initiation) seeker?.initiateBy(path, datagram);
-    else this.#reply(datagram, path);
-  }
-
-  #reply(datagram: Uint8Array, path: Path): void {
-    if (!this.#plane.send(datagram, path)) this.#drops["send-failed"]++;
-  }
-
-  #install(keypair: Keypair): void {
-    this.#plane.install(keypair);
-    const [path] = keypair.unconfirmedPaths;
-    if (path !== undefined) this.#peers.get(keypair.peer)?.seeker.answered(path);
-  }
-
-  #use(keypair: Keypair): void {
-    const peer = this.#peers.get(keypair.peer);
-    if (peer === undefined) return;
-    peer.use(keypair);
-    this.#options.onPeerChange?.(keypair.peer);
-  }
-
-  /** One timer, at the session layer's next deadline. */
-  #arm(): void {
-    if (this.#isClosed) return;
-    const at = this.#sessions.nextDeadlineAt(this.#clock.now());
-    if (at === this.#timer?.at) return;
-    this.#timer?.cancel();
-    this.#timer = at === Infinity ? undefined : {
-      at,
-      cancel: this.#clock.schedule(at, () => {
-        this.#timer = undefined;
-        this.#plane.refresh?.();
-        this.#act(this.#sessions.tick(this.#clock.now()));
-      }),
-    };
+    this.#runner.do(() => this.#sessions.initiate(nodeId, this.#clock.now()));
   }
 
   #statusOf(nodeId: string): PeerStatus {
