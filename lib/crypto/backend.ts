@@ -6,7 +6,8 @@
  */
 
 import { openChaCha, openXChaCha, sealChaCha, sealXChaCha } from "./aead.ts";
-import { blake2s, type HashName, keyedBlake2s, sha256 } from "./hash.ts";
+import { blake2s, type HashName, sha256 } from "./hash.ts";
+import { keyedBlake2s } from "./keyed_blake2s.ts";
 import { hkdfWith } from "./hkdf.ts";
 import { diffieHellman, generateKeyPair, type KeyPair, publicKeyOf } from "./x25519.ts";
 

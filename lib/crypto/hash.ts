@@ -1,13 +1,12 @@
 /**
  * Hashes and MACs: SHA-2 (FIPS 180-4), BLAKE2s (RFC 7693) and HMAC (RFC 2104).
  *
- * Native where the library has it; keyed BLAKE2s, which it lacks, comes from noble.
+ * Native; keyed BLAKE2s, which the library lacks, is in keyed_blake2s.ts.
  *
  * @module
  */
 
 import { createHmac, hash as hashOnce } from "node:crypto";
-import { blake2s as nobleBlake2s } from "@noble/hashes/blake2.js";
 import { concatBytes } from "../base/bytes.ts";
 
 /** A hash function that Noise protocols may name. */
@@ -32,22 +31,6 @@ export function sha512(...parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
 /** Unkeyed BLAKE2s of the parts, one after the other; 32 bytes. */
 export function blake2s(...parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
   return digest("blake2s256", parts);
-}
-
-/**
- * BLAKE2s with a key (RFC 7693 §2.5).
- *
- * @param key 1 to 32 bytes, borrowed until the call returns.
- * @param length Output length in bytes, 1 to 32.
- * @throws {Error} If key or length are out of range.
- */
-export function keyedBlake2s(
-  key: Uint8Array,
-  length: number,
-  ...parts: Uint8Array[]
-): Uint8Array<ArrayBuffer> {
-  const message = parts.length === 1 ? parts[0]! : concatBytes(...parts);
-  return nobleBlake2s(message, { key, dkLen: length }) as Uint8Array<ArrayBuffer>;
 }
 
 /** HMAC-SHA-256 of the parts, one after the other; 32 bytes. The key may have any length. */

@@ -6,7 +6,8 @@
  */
 
 import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
-import { keyedBlake2s, sha256 } from "../../lib/crypto/hash.ts";
+import { sha256 } from "../../lib/crypto/hash.ts";
+import { keyedBlake2s } from "../../lib/crypto/keyed_blake2s.ts";
 import { concatBytes, utf8 } from "../../lib/base/bytes.ts";
 import { type EpochPsk, PskRing } from "../../lib/session/psk_ring.ts";
 import { STRANGER_HANDSHAKES } from "../../lib/session/limits.ts";

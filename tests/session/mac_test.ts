@@ -1,7 +1,8 @@
 import { deepStrictEqual, strictEqual } from "node:assert/strict";
 import { utf8 } from "../../lib/base/bytes.ts";
 import { NATIVE_BACKEND } from "../../lib/crypto/backend.ts";
-import { keyedBlake2s, sha256 } from "../../lib/crypto/hash.ts";
+import { sha256 } from "../../lib/crypto/hash.ts";
+import { keyedBlake2s } from "../../lib/crypto/keyed_blake2s.ts";
 import { mac1Key, verifyMac1, writeMac1 } from "../../lib/session/mac.ts";
 import { encodeInitiation, macFields } from "../../lib/wire/datagram.ts";
 

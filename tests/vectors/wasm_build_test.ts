@@ -1,6 +1,8 @@
 import { deepStrictEqual } from "node:assert/strict";
-import { COMPILED, compileAead } from "./wasm_build.ts";
+import { compile, fileOf, MODULES } from "./wasm_build.ts";
 
-Deno.test("the committed WebAssembly module is what its source compiles to", async () => {
-  deepStrictEqual(await compileAead(), await Deno.readFile(COMPILED));
-});
+for (const module of MODULES) {
+  Deno.test(`${module.name}.wasm is what its source compiles to`, async () => {
+    deepStrictEqual(await compile(module), await Deno.readFile(fileOf(module, "wasm")));
+  });
+}

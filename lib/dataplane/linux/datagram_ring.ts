@@ -37,9 +37,13 @@ export class DatagramRing {
   /** Of this end only: what the other end may read or overwrite is in the shared words. */
   #position = 0;
 
-  /** @param buffer One that the other thread made; without it, one is made. */
-  constructor(buffer?: SharedArrayBuffer) {
-    this.buffer = buffer ?? new SharedArrayBuffer(RECORDS_AT + SIZE);
+  /**
+   * @param source The buffer that the other thread made; or how many bytes may wait in a new one, a
+   * power of two from 262144 on.
+   * @throws {RangeError} when it is not.
+   */
+  constructor(source: SharedArrayBuffer | number = SIZE) {
+    this.buffer = typeof source === "number" ? new SharedArrayBuffer(RECORDS_AT + source) : source;
     const size = this.buffer.byteLength - RECORDS_AT;
     if (size < 262_144 || (size & (size - 1)) !== 0) {
       throw new RangeError(`Cannot make a ring: ${size} is no power of two from 262144 on`);

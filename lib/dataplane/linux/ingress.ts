@@ -27,20 +27,19 @@ import {
 import { PARTIAL_CHECKSUM_BIT } from "../../wire/inner_control.ts";
 import { Coalescing, type WritePackets } from "./coalescing.ts";
 import { DatagramRing } from "./datagram_ring.ts";
+import { HandedWriter } from "./handed_datagrams.ts";
 import type { IngressPeer } from "./ingress_peer.ts";
 import { IngressTables } from "./ingress_tables.ts";
 import type { IngressCommand, WorkerReport, WorkerSetup } from "./messages.ts";
 import { isSamePath, pathWordsOf, receivedPathOf } from "./path_words.ts";
 import type { ReceiveKeys } from "./receive_keys.ts";
 import { BATCH_MAX, NEWS, NOTHING_THERE, Receiving } from "./receiving.ts";
-import { ACTIVITY, BACKLOG, DROP_INDEX, PEER } from "./shared_state.ts";
+import { ACTIVITY, DROP_INDEX, PEER } from "./shared_state.ts";
 
 /** Room behind it: a packet that waited for its confirmation is delivered from there. */
 const WAITING_AT = BATCH_MAX + 64;
 /** Batches before commands and the clock are looked at again. Ours. */
 const BATCHES_PER_TURN = 16;
-/** Datagrams that wait for the control thread. Ours: some milliseconds of its work. */
-const HANDED_MAX = 512;
 /** Strayed datagrams that the control thread is told of. Ours; it heals ten per second. */
 const STRAYS_PER_SECOND = 50;
 /** Plaintexts that wait per keypair until the control thread has confirmed it. Ours. */
@@ -52,7 +51,7 @@ export class Ingress {
   readonly #report: (report: WorkerReport) => void;
   readonly #lookForCommands: () => void;
   readonly #drops: Float64Array;
-  readonly #backlog: Int32Array;
+  readonly #handed: HandedWriter;
   /** What came by ways that the control thread keeps, by their numbers. */
   readonly #arrivals: DatagramRing;
   readonly #memory = new Mem(WAITING_AT + BATCH_MAX);
@@ -90,7 +89,7 @@ export class Ingress {
     this.#report = report;
     this.#limits = setup.limits;
     this.#drops = new Float64Array(setup.drops);
-    this.#backlog = new Int32Array(setup.backlog);
+    this.#handed = new HandedWriter(setup.handed, () => report({ kind: "handed" }));
     this.#arrivals = new DatagramRing(setup.ring);
     this.#coalescing = new Coalescing({
       memory: this.#memory,
@@ -294,12 +293,7 @@ export class Ingress {
     if (type < DATAGRAM_TYPE.initiation || type > DATAGRAM_TYPE.discovery) {
       return this.#drop(datagramFault(u8.subarray(at, at + length)));
     }
-    if (Atomics.load(this.#backlog, BACKLOG.datagrams) >= HANDED_MAX) {
-      return this.#drop("rate-limited");
-    }
-    Atomics.add(this.#backlog, BACKLOG.datagrams, 1);
-    const datagram = u8.slice(at, at + length);
-    this.#report({ kind: "datagram", datagram, from: receivedPathOf(this.#path) });
+    if (!this.#handed.push(this.#path, u8, at, length)) this.#drop("rate-limited");
   }
 
   #mayCome(keys: ReceiveKeys): boolean {

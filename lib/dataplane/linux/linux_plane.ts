@@ -26,9 +26,11 @@ import { type Keypair, retireKeypair } from "../../session/keypair.ts";
 import type { SessionLimits } from "../../session/limits.ts";
 import type { Path } from "../../session/path.ts";
 import { type Binding, whyNotSend } from "../../session/transport_keys.ts";
+import { SYSTEM_CLOCK } from "../../base/clock.ts";
 import type { DataPlane, DataPlaneEvents, PeerTraffic } from "../data_plane.ts";
 import type { PathLimit } from "../path_limit.ts";
 import { libcryptoCipher } from "./cipher.ts";
+import { HandedReader, newHandedRing } from "./handed_datagrams.ts";
 import {
   type EgressCommand,
   type IngressCommand,
@@ -39,14 +41,7 @@ import {
   type StreamPath,
   type WorkerReport,
 } from "./messages.ts";
-import {
-  BACKLOG,
-  BACKLOG_SIZE,
-  DROP_INDEX,
-  PEER,
-  PEER_BLOCK_SIZE,
-  SharedKeypair,
-} from "./shared_state.ts";
+import { DROP_INDEX, PEER, PEER_BLOCK_SIZE, SharedKeypair } from "./shared_state.ts";
 import { type StreamCarrier, StreamSide } from "./stream_side.ts";
 import { WorkerLink } from "./worker_link.ts";
 
@@ -88,7 +83,7 @@ export class LinuxPlane implements DataPlane {
   readonly #tun: LinuxPlaneOptions["tun"];
   readonly #socket: UdpLinux;
   readonly #events: DataPlaneEvents;
-  readonly #backlog = new Int32Array(new SharedArrayBuffer(BACKLOG_SIZE));
+  readonly #handed: HandedReader;
   readonly #streams: StreamSide;
   readonly #peers = new Map<string, Peer>();
   readonly #installed = new Map<number, Installed>();
@@ -110,6 +105,11 @@ export class LinuxPlane implements DataPlane {
     this.#events = events;
     this.aead = (libcryptoCipher() ?? transportAead()).name;
     socket.enableGro();
+    const handed = newHandedRing();
+    this.#handed = new HandedReader(handed, SYSTEM_CLOCK, (datagram, from) => {
+      const path = this.#pathOf(from);
+      if (path !== undefined) this.#events.datagram(datagram, path);
+    });
     const common = {
       tunFd: tun.fd,
       ipv4Fd: socket.descriptors.ipv4,
@@ -118,7 +118,7 @@ export class LinuxPlane implements DataPlane {
       timeOrigin: performance.timeOrigin,
       limits,
       binding: options.binding ?? "strict",
-      backlog: this.#backlog.buffer,
+      handed: handed.buffer,
     };
     const received = (report: WorkerReport) => this.#received(report);
     const failed = (error: Error) => {
@@ -286,6 +286,7 @@ export class LinuxPlane implements DataPlane {
   }
 
   async #close(): Promise<void> {
+    this.#handed.close();
     for (const id of [...this.#peers.keys()]) this.removePeer(id);
     await Promise.all([this.#egress.stop(), this.#ingress.stop()]);
     await Promise.all([this.#tun.close(), this.#socket.close(), this.#streams.close()]);
@@ -303,7 +304,6 @@ export class LinuxPlane implements DataPlane {
   }
 
   #received(report: WorkerReport): void {
-    if (report.kind === "datagram") Atomics.sub(this.#backlog, BACKLOG.datagrams, 1);
     if (this.#closed !== undefined) return;
     switch (report.kind) {
       case "departures":
@@ -315,7 +315,8 @@ export class LinuxPlane implements DataPlane {
         if (keypair !== undefined) this.#events.tooLarge(keypair);
         return;
       }
-      case "datagram":
+      case "handed":
+        return this.#handed.look();
       case "confirmed":
       case "strayed":
       case "control": {
@@ -326,7 +327,6 @@ export class LinuxPlane implements DataPlane {
   }
 
   #receivedBy(path: Path, report: ReportFromAfar): void {
-    if (report.kind === "datagram") return this.#events.datagram(report.datagram, path);
     const installed = this.#installed.get(report.localIndex);
     if (installed === undefined) return;
     const { keypair, shared, peer } = installed;

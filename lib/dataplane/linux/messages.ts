@@ -121,12 +121,9 @@ export type WorkerReport =
   | { readonly kind: "too-large"; readonly localIndex: number }
   /** Egress: its ring has datagrams to be sent by ways that no worker has. */
   | { readonly kind: "departures" }
+  /** Ingress: there is something in the ring of datagrams that it hands over. */
+  | { readonly kind: "handed" }
   /** Ingress. */
-  | {
-    readonly kind: "datagram";
-    readonly datagram: Uint8Array;
-    readonly from: ReceivedPath | StreamPath;
-  }
   | {
     readonly kind: "confirmed";
     readonly localIndex: number;
@@ -171,8 +168,8 @@ export interface WorkerSetup {
   readonly timeOrigin: number;
   readonly limits: SessionLimits;
   readonly binding: Binding;
-  /** See `BACKLOG` in shared_state.ts. */
-  readonly backlog: SharedArrayBuffer;
+  /** Of ingress: see handed_datagrams.ts. */
+  readonly handed: SharedArrayBuffer;
   /** See `DROP_INDEX` in shared_state.ts. */
   readonly drops: SharedArrayBuffer;
   /**

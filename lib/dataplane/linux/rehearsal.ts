@@ -19,7 +19,7 @@ import { Egress } from "./egress.ts";
 import { Ingress } from "./ingress.ts";
 import { Pulse } from "./pulse.ts";
 import type { KeypairFacts, PathBytes, WorkerSetup } from "./messages.ts";
-import { BACKLOG_SIZE, DROP_BLOCK_SIZE, PEER_BLOCK_SIZE, SharedKeypair } from "./shared_state.ts";
+import { DROP_BLOCK_SIZE, PEER_BLOCK_SIZE, SharedKeypair } from "./shared_state.ts";
 import { VNET } from "./virtio.ts";
 
 /** Packets in all. Ours: after some thousand the compilers have little left to do. */
@@ -112,7 +112,6 @@ export class Rehearsal {
       ipv4Fd: this.#udp,
       ipv6Fd: -1,
       drops: new SharedArrayBuffer(DROP_BLOCK_SIZE),
-      backlog: new SharedArrayBuffer(BACKLOG_SIZE),
       ring: new DatagramRing().buffer,
     };
   }

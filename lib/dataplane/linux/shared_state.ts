@@ -79,14 +79,6 @@ export const PEER = { txBytes: 0, txPackets: 1, queued: 2, rxBytes: 3, rxPackets
 /** Size of a peer's block in bytes. */
 export const PEER_BLOCK_SIZE = 5 * 8;
 
-/** Words (32 bits) of what the workers have reported and the control thread has not dealt with. */
-export const BACKLOG = {
-  /** Datagrams that are no transport data. Ingress adds, the control thread takes away. */
-  datagrams: 0,
-} as const;
-/** Size of the backlog block in bytes. */
-export const BACKLOG_SIZE = 4;
-
 /** Place of each drop reason in a worker's counter block. */
 export const DROP_INDEX = Object.fromEntries(
   DROP_REASONS.map((reason, index) => [reason, index]),

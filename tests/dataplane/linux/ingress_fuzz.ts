@@ -146,8 +146,8 @@ export class IngressFuzz {
     const dropped = scene.dropped;
     scene.ingress.batch(length, stride);
     const delivered = this.#delivered();
-    let reports = 0;
-    for (const { kind } of scene.reports) if (kind === "datagram" || kind === "control") reports++;
+    let reports = scene.takeHanded();
+    for (const { kind } of scene.reports) if (kind === "control") reports++;
     scene.reports.length = 0;
     const fate = scene.dropped - dropped + delivered + reports + this.#silent;
     const count = Math.ceil(length / stride);

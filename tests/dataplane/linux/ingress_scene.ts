@@ -10,6 +10,7 @@ import { IOVEC } from "../../../ffi/layout.ts";
 import type { PacketCipher, PacketOpener, PacketSealer } from "../../../ffi/libcrypto.ts";
 import { Mem } from "../../../ffi/memory.ts";
 import { DatagramRing } from "../../../lib/dataplane/linux/datagram_ring.ts";
+import { newHandedRing } from "../../../lib/dataplane/linux/handed_datagrams.ts";
 import { Ingress } from "../../../lib/dataplane/linux/ingress.ts";
 import type { MessageHeader } from "../../../lib/dataplane/linux/message_header.ts";
 import type {
@@ -67,6 +68,8 @@ export class IngressScene {
   readonly reports: WorkerReport[] = [];
   /** Writes to the TUN since they were taken last. */
   writes: TunWrite[] = [];
+  /** Where it leaves what is no transport data. */
+  readonly handed = newHandedRing();
   /** Calls of the AEAD, and how many of them opened. */
   readonly aead = { opens: 0, opened: 0 };
   /** Where the control thread puts what came by streams. */
@@ -92,7 +95,7 @@ export class IngressScene {
       timeOrigin: 0,
       limits: DEFAULT_LIMITS,
       binding: "strict",
-      backlog: new SharedArrayBuffer(8),
+      handed: this.handed.buffer,
       drops: this.#drops.buffer as SharedArrayBuffer,
       ring: this.arrivals.buffer,
     };
@@ -104,6 +107,13 @@ export class IngressScene {
       () => this.onLookForCommands(),
       (_fd, message, vectors) => this.#write(message, vectors),
     );
+  }
+
+  /** Takes what was handed over; how many. */
+  takeHanded(): number {
+    let count = 0;
+    for (; !this.handed.isEmpty(); count++) this.handed.shift();
+    return count;
   }
 
   /** Carries out a command. */
