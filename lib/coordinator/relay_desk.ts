@@ -7,7 +7,8 @@
 
 import { randomBytes } from "../crypto/random.ts";
 import type { RefusalReason } from "../wire/refusal.ts";
-import { RELAY_TICKET_LENGTH, type RelayControl } from "./relay_hub.ts";
+import type { RelayControl } from "./relay_hub.ts";
+import { RELAY_TICKET_LENGTH } from "./relay_members.ts";
 
 /** Tickets and members. */
 export class RelayDesk {

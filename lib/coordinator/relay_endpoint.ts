@@ -6,7 +6,8 @@
  */
 
 import { closeOf, RefusalError } from "../wire/refusal.ts";
-import { MAX_RELAY_MESSAGE, type RelayHub } from "./relay_hub.ts";
+import type { RelayHub } from "./relay_hub.ts";
+import { MAX_RELAY_MESSAGE } from "./relay_limits.ts";
 
 /** A connection on which nothing comes for so long, not even the answer to a ping, is over. */
 export const RELAY_IDLE_SECONDS = 60;

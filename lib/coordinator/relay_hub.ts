@@ -8,45 +8,32 @@
  *    grant out:   bytes of messages that may have been sent since the ticket, u64
  * ```
  *
- * Grants exist because messages are handled as fast as they come: one who sends without end would
- * have this thread to itself. 65,536 bytes are granted by the protocol; relay_pace.ts says how many
- * more, and when.
- *
  * What must hold: the source is that of the ticket and nothing else; a message that is wrong in any
  * way is not passed on and ends its connection; what waits is bounded, for each member and in all;
  * one who reads slowly, or sends much, delays nobody else. What is in the datagrams is sealed, and
  * not looked at.
  *
- * No sockets here: those are relay_endpoint.ts. It knows members and tickets by what the registry's
- * thread tells it (relay_desk.ts).
+ * No sockets here: those are relay_endpoint.ts. Who is a member is known from the registry's thread
+ * (relay_desk.ts, relay_members.ts); what each may send, relay_grants.ts says.
  *
  * @module
  */
 
 import { fromHex, toHex } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
-import { readU16Le, writeU64Le } from "../base/integers.ts";
+import { readU16Le } from "../base/integers.ts";
 import { RefusalError, type RefusalReason } from "../wire/refusal.ts";
+import { type Allowance, RelayGrants } from "./relay_grants.ts";
 import {
   DEFAULT_RELAY_LIMITS,
-  RELAY_FIRST_WINDOW,
+  MAX_RELAY_MESSAGE,
   type RelayLimits,
   RelayMeter,
 } from "./relay_limits.ts";
-import { RelayPace } from "./relay_pace.ts";
+import { RelayMembers } from "./relay_members.ts";
 import { FairQueue } from "./relay_queue.ts";
 
-/** Bytes of a ticket. */
-export const RELAY_TICKET_LENGTH = 32;
-/** Most bytes of a message. */
-export const MAX_RELAY_MESSAGE = 65_536;
 const NODE_ID_LENGTH = 32;
-/** How long a ticket is good. */
-const TICKET_MS = 60_000;
-/** Tickets that one member may hold; beyond that the oldest goes. */
-const MAX_TICKETS_OF_NODE = 4;
-/** How long others may go on sending to one who is a member no longer, before they could know. */
-const FORMER_MS = 30_000;
 /** How often a socket that was full is looked at: there is no event for that. */
 const DRAIN_MS = 1;
 
@@ -117,13 +104,7 @@ interface Member {
   readonly socket: RelaySocket;
   readonly queue: FairQueue;
   readonly meter: RelayMeter;
-  /** Bytes of messages that came, and that may come. */
-  received: number;
-  granted: number;
-  /** How much it may have on the way; grows to its share. */
-  windowBytes: number;
-  /** When the last one came. */
-  sentAt: number;
+  readonly allowance: Allowance;
 }
 
 /** Passes messages on. */
@@ -131,27 +112,19 @@ export class RelayHub implements RelayControl {
   readonly counts: RelayCounts = newRelayCounts();
   readonly #clock: Clock;
   readonly #limits: RelayLimits;
-  readonly #members = new Set<string>();
-  /** When the others must have heard that one is a member no longer. */
-  readonly #former = new Map<string, number>();
-  /** By their hex digits, the oldest first. */
-  readonly #tickets = new Map<string, { readonly nodeId: string; readonly until: number }>();
+  readonly #members: RelayMembers;
+  readonly #grants: RelayGrants;
   readonly #connected = new Map<string, Member>();
   /** Members for whom something waits. */
   readonly #waiting = new Set<Member>();
   #queuedBytes = 0;
-  readonly #pace: RelayPace;
-  /** Bytes of messages of all members. */
-  #receivedBytes = 0;
   #cancelDrain: (() => void) | undefined;
-  /** Members that are to be granted more when this thread comes to it. */
-  readonly #granting = new Set<Member>();
-  #cancelGrant: (() => void) | undefined;
 
   constructor(clock: Clock, limits: Partial<RelayLimits> = {}) {
     this.#clock = clock;
     this.#limits = { ...DEFAULT_RELAY_LIMITS, ...limits };
-    this.#pace = new RelayPace(this.#limits.totalWindowBytes);
+    this.#members = new RelayMembers(clock);
+    this.#grants = new RelayGrants(clock, this.#limits.totalWindowBytes);
   }
 
   /** Bytes that wait outside of sockets. */
@@ -161,39 +134,24 @@ export class RelayHub implements RelayControl {
 
   /** @inheritdoc */
   addMembers(nodeIds: readonly string[]): void {
-    for (const nodeId of nodeIds) {
-      this.#members.add(nodeId);
-      this.#former.delete(nodeId);
-    }
+    this.#members.add(nodeIds);
   }
 
   /** @inheritdoc */
   removeMember(nodeId: string, reason: RefusalReason): void {
-    const now = this.#clock.now();
-    for (const [former, until] of this.#former) if (until <= now) this.#former.delete(former);
-    if (this.#members.delete(nodeId)) this.#former.set(nodeId, now + FORMER_MS);
-    for (const [key, ticket] of this.#tickets) {
-      if (ticket.nodeId === nodeId) this.#tickets.delete(key);
-    }
+    this.#members.remove(nodeId);
     const member = this.#connected.get(nodeId);
     if (member !== undefined) this.#end(member, new RefusalError(reason));
   }
 
   /** @inheritdoc */
   addTicket(nodeId: string, ticket: Uint8Array): void {
-    const now = this.#clock.now();
-    const own: string[] = [];
-    for (const [key, known] of this.#tickets) {
-      if (known.until <= now) this.#tickets.delete(key);
-      else if (known.nodeId === nodeId) own.push(key);
-    }
-    if (own.length >= MAX_TICKETS_OF_NODE) this.#tickets.delete(own[0]!);
-    this.#tickets.set(toHex(ticket), { nodeId, until: now + TICKET_MS });
+    this.#members.addTicket(nodeId, ticket);
   }
 
   /** Somebody joins: those who send are not asked for more for a moment. */
   giveWay(): void {
-    this.#pace.giveWay(this.#clock.now());
+    this.#grants.giveWay();
   }
 
   /** A WebSocket was opened. Until it shows a ticket it costs nothing here. */
@@ -233,21 +191,12 @@ export class RelayHub implements RelayControl {
     }
     this.#cancelDrain?.();
     this.#cancelDrain = undefined;
-    this.#cancelGrant?.();
-    this.#cancelGrant = undefined;
+    this.#grants.stop();
   }
 
   /** Binds a connection to the node of its ticket, which is spent. */
   #admit(socket: RelaySocket, message: Uint8Array): Member {
-    if (message.length !== RELAY_TICKET_LENGTH) throw new RefusalError("bad-message");
-    const now = this.#clock.now();
-    const key = toHex(message);
-    const ticket = this.#tickets.get(key);
-    this.#tickets.delete(key);
-    if (ticket === undefined || ticket.until <= now || !this.#members.has(ticket.nodeId)) {
-      throw new RefusalError("bad-ticket");
-    }
-    const { nodeId } = ticket;
+    const nodeId = this.#members.redeem(message);
     const older = this.#connected.get(nodeId);
     if (older !== undefined) this.#end(older, new RefusalError("newer-connection"));
     const member: Member = {
@@ -255,11 +204,8 @@ export class RelayHub implements RelayControl {
       id: fromHex(nodeId),
       socket,
       queue: new FairQueue(this.#limits.queueBytes),
-      meter: new RelayMeter(this.#limits, now),
-      received: 0,
-      granted: RELAY_FIRST_WINDOW,
-      windowBytes: RELAY_FIRST_WINDOW,
-      sentAt: -Infinity,
+      meter: new RelayMeter(this.#limits, this.#clock.now()),
+      allowance: this.#grants.open((grant) => socket.send(grant)),
     };
     this.#connected.set(nodeId, member);
     this.counts.connections++;
@@ -268,13 +214,13 @@ export class RelayHub implements RelayControl {
   }
 
   #forward(from: Member, message: Uint8Array): void {
-    this.#count(from, message.length);
+    this.#grants.count(from.allowance, message.length);
     const datagrams = countDatagrams(message);
     if (datagrams === 0) throw new RefusalError("bad-message");
     const destination = toHex(message.subarray(0, NODE_ID_LENGTH));
     if (destination === from.nodeId) throw new RefusalError("bad-message");
     if (!this.#members.has(destination)) {
-      if ((this.#former.get(destination) ?? -Infinity) <= this.#clock.now()) {
+      if (!this.#members.wasLately(destination)) {
         throw new RefusalError("bad-message", "the destination of a relayed message is no member");
       }
       this.counts.notConnected += datagrams;
@@ -294,61 +240,6 @@ export class RelayHub implements RelayControl {
     if (to.queue.bytes === 0 && to.socket.bufferedAmount < this.#limits.socketBytes) {
       this.#send(to, message, datagrams);
     } else this.#queue(from, to, message, datagrams);
-  }
-
-  /** Holds a member to what it was granted, and sees to it that it is granted more in time. */
-  #count(from: Member, length: number): void {
-    from.received += length;
-    if (from.received > from.granted) {
-      throw new RefusalError("bad-message", "more was sent to the relay than it granted");
-    }
-    this.#receivedBytes += length;
-    from.sentAt = this.#clock.now();
-    const windowBytes = Math.min(from.windowBytes, this.#shareOf(from.sentAt));
-    const isEnough = from.granted - from.received >= Math.max(windowBytes / 2, MAX_RELAY_MESSAGE);
-    if (isEnough) return;
-    this.#granting.add(from);
-    this.#armGrant();
-  }
-
-  /** Not at once: what this thread has no time for must not be asked for. */
-  #armGrant(): void {
-    if (this.#cancelGrant !== undefined) return;
-    const receivedBytes = this.#receivedBytes;
-    this.#cancelGrant = this.#clock.schedule(this.#clock.now(), () => {
-      this.#cancelGrant = undefined;
-      this.#pace.cameAfter(this.#receivedBytes - receivedBytes);
-      this.#grantAll();
-    });
-  }
-
-  #grantAll(): void {
-    const now = this.#clock.now();
-    const at = this.#pace.grantAt(now);
-    if (at > now) {
-      // Somebody joins.
-      this.#cancelGrant = this.#clock.schedule(at, () => {
-        this.#cancelGrant = undefined;
-        this.#grantAll();
-      });
-    } else {
-      for (const member of this.#granting) this.#grant(member);
-      this.#granting.clear();
-    }
-  }
-
-  #grant(to: Member): void {
-    if (this.#connected.get(to.nodeId) !== to) return;
-    // By steps, so that many who begin at once are not granted what is one's alone.
-    to.windowBytes = Math.min(this.#shareOf(this.#clock.now()), to.windowBytes * 2);
-    to.granted = Math.max(to.granted, to.received + to.windowBytes);
-    const grant = new Uint8Array(8);
-    writeU64Le(grant, 0, to.granted);
-    to.socket.send(grant);
-  }
-
-  #shareOf(now: number): number {
-    return this.#pace.shareOf(now, this.#connected.values());
   }
 
   #send({ socket }: Member, message: Uint8Array, datagrams: number): void {
@@ -406,6 +297,7 @@ export class RelayHub implements RelayControl {
   #forget(member: Member): void {
     if (this.#connected.get(member.nodeId) !== member) return;
     this.#connected.delete(member.nodeId);
+    this.#grants.close(member.allowance);
     this.counts.connections--;
     this.#waiting.delete(member);
     this.#queuedBytes -= member.queue.bytes;

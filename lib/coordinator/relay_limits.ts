@@ -26,6 +26,8 @@ export interface RelayLimits {
   readonly totalWindowBytes: number;
 }
 
+/** Most bytes of a message. */
+export const MAX_RELAY_MESSAGE = 65_536;
 /**
  * Bytes that a member may have sent before it was granted any: part of the protocol. Nor is the
  * window ever smaller, for the longest message must fit.
