@@ -10,6 +10,7 @@ import { installPackages } from "../packages.ts";
 import { NatLab } from "./nat.ts";
 import { type NatMode } from "./nat_rules.ts";
 import { type Host, pings } from "./namespaces.ts";
+import { eventually } from "./processes.ts";
 
 const NEEDS_LAB = {
   ignore: await installPackages(["ip", "nsenter", "nft", "conntrack", "ping"]) !== undefined,
@@ -34,9 +35,14 @@ async function startServers(lab: NatLab): Promise<void> {
   await second.shows(/ready/);
 }
 
+/** How long to try where it cannot work, and where it must, however slow the machine. */
+const PUNCH_MS = { hopeless: 2_000, possible: 30_000 } as const;
+
 /** Punches towards a peer by the name that it registers, from a port. */
-function punch(host: Host, name: string, peer: string, port: number) {
-  return probe<{ isDirect: boolean; from?: string }>(host, "punch", name, peer, FIRST, port);
+function punch(host: Host, name: string, peer: string, port: number, isPossible: boolean) {
+  const giveUpMs = isPossible ? PUNCH_MS.possible : PUNCH_MS.hopeless;
+  const args = ["punch", name, peer, FIRST, port, giveUpMs];
+  return probe<{ isDirect: boolean; from?: string }>(host, ...args);
 }
 
 const CLASSES: [mode: NatMode, mapping: string, filtering: string, isPortKept: boolean][] = [
@@ -75,12 +81,15 @@ Deno.test("NatLab translates and filters as its modes say", NEEDS_LAB, async () 
     deepStrictEqual([found.mapping, found.filtering, found.isPortKept], expected, mode);
     const outside = mode === "none" ? "10.1.0.2:" : "203.0.113.1:";
     ok(found.seen.every((text) => text.startsWith(outside)), `${mode}: ${found.seen}`);
-    const inward = await lab.host("pub2").run(["ping", "-n", "-c1", "-W0.3", host.ipv4]);
-    strictEqual(inward.code === 0, mode === "none", `${mode}: private addresses are routed inward`);
+    if (mode === "none") await pings(lab.host("pub2"), host.ipv4);
+    else {
+      const inward = await lab.host("pub2").run(["ping", "-n", "-c1", "-W0.3", host.ipv4]);
+      notStrictEqual(inward.code, 0, `${mode}: private addresses are routed inward`);
+    }
   }
   await lab.firewall("a", "noudp");
   deepStrictEqual(await probe(host, "classify", 40_000, FIRST, SECOND), { udp: "blocked" });
-  strictEqual((await host.run(["ping", "-c1", "-W1", FIRST])).code, 0, "only UDP is dropped");
+  await pings(host, FIRST); // only UDP is dropped
   await lab.firewall("a", "tcp443only");
   notStrictEqual((await host.run(["ping", "-c1", "-W1", FIRST])).code, 0);
 });
@@ -93,8 +102,8 @@ Deno.test("NatLab can be punched exactly where such NATs can", NEEDS_LAB, async 
     await lab.nat("b", b);
     const names = [`a-${a}-${b}`, `b-${a}-${b}`] as const; // an old registration is a dead mapping
     const [atA, atB] = await Promise.all([
-      punch(lab.host("hosta"), names[0], names[1], 41_000),
-      punch(lab.host("hostb"), names[1], names[0], 41_000),
+      punch(lab.host("hosta"), names[0], names[1], 41_000, isDirect),
+      punch(lab.host("hostb"), names[1], names[0], 41_000, isDirect),
     ]);
     deepStrictEqual([atA.isDirect, atB.isDirect], [isDirect, isDirect], `${a} and ${b}`);
   }
@@ -112,8 +121,8 @@ Deno.test("NatLab hairpins where it was told, from the sender's mapping", NEEDS_
     await lab.hairpin("a", isOn);
     const names = [`one, ${what}`, `two, ${what}`] as const;
     const found = await Promise.all([
-      punch(hosts[0], names[0], names[1], ports[0]),
-      punch(hosts[1], names[1], names[0], ports[1]),
+      punch(hosts[0], names[0], names[1], ports[0], isOn),
+      punch(hosts[1], names[1], names[0], ports[1], isOn),
     ]);
     deepStrictEqual(found.map(({ isDirect }) => isDirect), [isOn, isOn], what);
     if (!isOn) continue;
@@ -138,8 +147,11 @@ Deno.test("NatLab forgets mappings in time, and all when renumbered", NEEDS_LAB,
   await lab.udpTimeout("a", 1);
   const kept = (idleMs: number) =>
     probe<{ before: string; after: string }>(host, "keep", 40_000, FIRST, idleMs);
-  const quick = await kept(100);
-  strictEqual(quick.after, quick.before);
+  // Whoever is not run for a second meanwhile is forgotten.
+  await eventually("a mapping in use is kept", async () => {
+    const quick = await kept(100);
+    return quick.after === quick.before;
+  });
   const slow = await kept(3_000);
   notStrictEqual(slow.after, slow.before);
   strictEqual(await lab.renumber("a"), "203.0.113.101");
@@ -169,9 +181,10 @@ Deno.test("NatLab delays by its wires, and loses at its gateways", NEEDS_WIRE, a
   await using lab = await NatLab.create({ wire: "delay=20" });
   const host = lab.host("hosta");
   await pings(host, FIRST);
+  // The quickest: what is above it is the machine's.
   const roundTripMs = async () => {
     const text = await host.must(["ping", "-n", "-q", "-c10", "-i0.05", FIRST]);
-    return Number(/= [\d.]+\/([\d.]+)\//.exec(text)?.[1]);
+    return Number(/= ([\d.]+)\//.exec(text)?.[1]);
   };
   const slow = await roundTripMs();
   ok(slow >= 40 && slow < 60, `${slow} ms`);

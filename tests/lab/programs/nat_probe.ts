@@ -4,7 +4,7 @@
  * ```
  * nat_probe.ts serve IP OTHER        reflectors on IP:3478 and IP:3479, rendezvous on IP:3480
  * nat_probe.ts classify PORT IP1 IP2 writes how the NAT maps and filters
- * nat_probe.ts punch NAME PEER IP PORT
+ * nat_probe.ts punch NAME PEER IP PORT MS
  *                                    punches towards PEER, both at once through the rendezvous
  * nat_probe.ts keep PORT IP IDLE_MS  writes the mapping before and after a silence
  * ```
@@ -24,6 +24,8 @@ interface Message {
 }
 
 const PORTS = [3478, 3479, 3480] as const;
+/** How often a question is asked that is not answered. */
+const ATTEMPTS = 2;
 
 class Socket {
   readonly #socket: Deno.DatagramConn;
@@ -52,20 +54,25 @@ class Socket {
     return [JSON.parse(new TextDecoder().decode(got[0])), hostname, port];
   }
 
+  /** Asks again and again where the machine may be slow: each time from the same port. */
   async ask(message: Message, hostname: string, port: number): Promise<Message | undefined> {
     const id = crypto.randomUUID();
-    await this.send({ ...message, id }, hostname, port);
-    for (;;) {
-      const got = await this.receive(400);
-      if (got === undefined || got[0].id === id) return got?.[0];
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      await this.send({ ...message, id }, hostname, port);
+      for (let got; (got = await this.receive(400)) !== undefined;) {
+        if (got[0].id === id) return got[0];
+      }
     }
+    return undefined;
   }
 }
 
 const [command, ...args] = Deno.args;
 if (command === "serve") await serve(args[0]!, args[1]!);
 if (command === "classify") await classify(Number(args[0]), args[1]!, args[2]!);
-if (command === "punch") await punch(args[0]!, args[1]!, args[2]!, Number(args[3]));
+if (command === "punch") {
+  await punch(args[0]!, args[1]!, args[2]!, Number(args[3]), Number(args[4]));
+}
 if (command === "keep") await keep(Number(args[0]), args[1]!, Number(args[2]));
 Deno.exit(0);
 
@@ -125,6 +132,7 @@ async function punch(
   peer: string,
   rendezvous: string,
   port: number,
+  giveUpMs: number,
 ): Promise<void> {
   const socket = new Socket("0.0.0.0", port);
   const startedAt = performance.now();
@@ -132,7 +140,7 @@ async function punch(
   let from: string | undefined;
   let directMs: number | undefined;
   // Whoever is through goes on a little, for the other end to hear it.
-  const isOver = (now: number) => now > (directMs === undefined ? 2_000 : directMs + 500);
+  const isOver = (now: number) => now > (directMs === undefined ? giveUpMs : directMs + 1_000);
   for (let sentAt = -Infinity; !isOver(performance.now() - startedAt);) {
     if (performance.now() - sentAt > 200) {
       sentAt = performance.now();
