@@ -4,6 +4,7 @@
  * @module
  */
 
+import { deepStrictEqual, notDeepStrictEqual } from "node:assert/strict";
 import type { CryptoBackend } from "../../lib/crypto/backend.ts";
 import { type KeyPair, keyPairFrom } from "../../lib/crypto/x25519.ts";
 import {
@@ -13,6 +14,8 @@ import {
 } from "../../lib/noise/handshake_state.ts";
 import { PATTERNS } from "../../lib/noise/patterns.ts";
 import { parseProtocolName, type Protocol } from "../../lib/noise/protocol_name.ts";
+
+const NO_AD = new Uint8Array(0);
 
 /** Fixed keys; only tests may know a private key. */
 export const KEYS = {
@@ -39,6 +42,19 @@ export function everyProtocolName(): string[] {
     }
   }
   return names;
+}
+
+/** Each pattern without modifiers and with all of them. */
+export function eachPattern(): string[] {
+  return everyProtocolName().filter((name) =>
+    name.endsWith("_SHA256") && /_[A-Z]{2}(psk0\+psk1\+psk2(\+psk3)?)?_/.test(name) &&
+    (!/XX|XK/.test(name) || !/psk2_/.test(name))
+  );
+}
+
+/** The tokens of each message of a protocol. */
+export function messagesOf(name: string): Protocol["pattern"]["messages"] {
+  return parseProtocolName(name).pattern.messages;
 }
 
 /** What a test wants to be different from the usual, for both sides or for one. */
@@ -103,4 +119,15 @@ export function finish(pair: Pair, from = 0): void {
 /** Payload for message `index`, of another length each time. */
 export function payloadOf(index: number): Uint8Array {
   return Uint8Array.from({ length: 5 * index }, (_, i) => 0xc0 + i);
+}
+
+/** Completes a pair, and checks that both sides hold the same and can talk. */
+export function checkCompletes(pair: Pair, from = 0): void {
+  finish(pair, from);
+  deepStrictEqual(pair.initiator.handshakeHash, pair.responder.handshakeHash);
+  const [ours, theirs] = [pair.initiator.split(), pair.responder.split()];
+  const text = Uint8Array.of(1, 2, 3);
+  deepStrictEqual(theirs.receive.decryptWithAd(NO_AD, ours.send.encryptWithAd(NO_AD, text)), text);
+  deepStrictEqual(ours.receive.decryptWithAd(NO_AD, theirs.send.encryptWithAd(NO_AD, text)), text);
+  notDeepStrictEqual(ours.send.exportKey(), ours.receive.exportKey());
 }
