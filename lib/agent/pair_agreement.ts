@@ -48,6 +48,15 @@ export interface Decision {
   readonly isConfirmed: boolean;
   /** For the middle of a sentence. */
   readonly why?: string;
+  /** Whether it shows that somebody is in between: a reason to wait for nobody else, either. */
+  readonly isAlarm?: boolean;
+}
+
+/** There is no agreement with this machine, and nothing is kept; another one may be the right one. */
+export class NotThisOne extends AgentError {
+  constructor({ fault, message }: AgentError, options?: ErrorOptions) {
+    super(fault, message, options);
+  }
 }
 
 /** What was written down. */
@@ -87,7 +96,9 @@ export interface Agreement {
 /**
  * Comes to an agreement.
  *
- * @throws {AgentError} If there is none; nothing is kept then.
+ * @throws {NotThisOne} If one side does not want the other, or is not heard any more, before both
+ * have confirmed.
+ * @throws {AgentError} If there is none for another reason. Nothing is kept in either case.
  */
 export async function agree(line: PairLine, parts: AgreementParts): Promise<Agreement> {
   await line.met;
@@ -101,11 +112,7 @@ export async function agree(line: PairLine, parts: AgreementParts): Promise<Agre
 }
 
 async function negotiate(line: PairLine, parts: AgreementParts): Promise<Agreement> {
-  line.say(parts.hello);
-  const hello = await expect(line, "hello", undefined);
-  const peer = metPeerOf(line, parts.hello, hello);
-  await parts.check(peer);
-  await bothConfirm(line, parts, peer);
+  const peer = await getToKnow(line, parts);
   if (peer.outcome === "they-invite") {
     const invite = await expect(line, "invite", peer);
     const kept = await parts.keep(peer, invite);
@@ -119,6 +126,20 @@ async function negotiate(line: PairLine, parts: AgreementParts): Promise<Agreeme
   const isMutual = await othersPart(line, peer, kept);
   await line.flush(FAREWELL_MS);
   return { peer, kept, isMutual };
+}
+
+/** Everything before there is something to keep. */
+async function getToKnow(line: PairLine, parts: AgreementParts): Promise<MetPeer> {
+  try {
+    line.say(parts.hello);
+    const hello = await expect(line, "hello", undefined);
+    const peer = metPeerOf(line, parts.hello, hello);
+    await parts.check(peer);
+    await bothConfirm(line, parts, peer);
+    return peer;
+  } catch (cause) {
+    throw cause instanceof AgentError ? new NotThisOne(cause, { cause }) : cause;
+  }
 }
 
 function metPeerOf(line: PairLine, own: PairHello, hello: PairHello): MetPeer {

@@ -60,6 +60,7 @@ export class PairLine {
   #onChange = Promise.withResolvers<void>();
   #cancel: (() => void) | undefined;
   #isClosed = false;
+  readonly #stop = () => this.#fail(new AgentError("failed", "Cannot pair: stopped"));
 
   /**
    * Opens the socket; a dialling side then dials.
@@ -98,9 +99,8 @@ export class PairLine {
       void this.close();
       throw new AgentError("usage", reasonOf(error), { cause: error });
     }
-    const stop = () => this.#fail(new AgentError("failed", "Cannot pair: stopped"));
-    signal.addEventListener("abort", stop, { once: true });
-    if (signal.aborted) stop();
+    signal.addEventListener("abort", this.#stop, { once: true });
+    if (signal.aborted) this.#stop();
     this.#socket.start((datagram, path) => {
       if (!this.#mayCome(path.endpoint.address, path.local)) return;
       this.#do(this.#pairing.receive(datagram, path, clock.now()));
@@ -165,6 +165,7 @@ export class PairLine {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#options.signal.removeEventListener("abort", this.#stop);
     this.#cancel?.();
     this.#pairing?.close();
     await this.#socket.close();

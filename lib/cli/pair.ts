@@ -12,8 +12,9 @@ import type { PairNode } from "../agent/pair_node.ts";
 import type { PairRole } from "../agent/pair_role.ts";
 import { AGENT_STATE_FOLDER, COORDINATOR_STATE_FOLDER } from "../config/paths.ts";
 import { parseHostAndPort, parseRange, parseServer } from "../config/values.ts";
-import { CommandError, EXIT } from "./exit.ts";
+import { CommandError, errorLine, EXIT } from "./exit.ts";
 import { watchForStop } from "./foreground.ts";
+import type { Keyboard } from "./keyboard.ts";
 import { type CommonOptions, parseSeconds, withCommonOptions } from "./options.ts";
 import { findInviter, type Inviter, memberFolderOf } from "./pair_inviter.ts";
 import { print, printError, printJson } from "./output.ts";
@@ -99,21 +100,57 @@ async function pair(host: string | undefined, flags: PairFlags): Promise<void> {
     side: staticSideOf(role),
     config: flags.config,
   });
+  const keyboard = new (await import("./keyboard.ts")).Keyboard();
   let agreement: Agreement | undefined;
-  let line: PairLine | undefined;
   try {
-    line = await openLine(role, flags, node, stop.signal);
-    await announce(role, line, node, flags);
-    agreement = await agreed(line, node, { state, inviter }, flags);
+    const parts = { role, node, state, inviter, keyboard, signal: stop.signal };
+    agreement = await agreedWithOne(parts, flags);
   } finally {
-    await line?.close();
     node.close(agreement !== undefined);
-    if (agreement === undefined && flags.qr !== undefined) {
-      await Deno.remove(flags.qr).catch(() => {});
-    }
+    keyboard.close();
     stop.close();
   }
   await tell(agreement, state, flags);
+}
+
+/** What a pairing is made of, beside its flags. */
+interface PairParts {
+  readonly role: PairRole;
+  readonly node: PairNode;
+  readonly state: string;
+  readonly inviter: Inviter | undefined;
+  readonly keyboard: Keyboard;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Meets machines, one after another where this side listens: whoever is not the right one must not
+ * keep that from coming.
+ *
+ * @throws {Error} Where there is nobody to wait for.
+ */
+async function agreedWithOne(parts: PairParts, flags: PairFlags): Promise<Agreement> {
+  const { role, node, signal } = parts;
+  const { NotThisOne } = await import("../agent/pair_agreement.ts");
+  for (let isFirst = true;; isFirst = false) {
+    const round = { isAlarmed: false };
+    let agreement: Agreement | undefined;
+    const line = await openLine(role, flags, node, signal);
+    try {
+      if (isFirst) await announce(role, line, node, flags);
+      return agreement = await agreed(line, parts, flags, round);
+    } catch (error) {
+      const isOver = role.kind === "dial" || round.isAlarmed || signal.aborted;
+      if (isOver || !(error instanceof NotThisOne)) throw error;
+      printError(`${errorLine(error)}; this side listens on`);
+      if (flags.json) printJson({ event: "refused", why: error.message });
+    } finally {
+      await line.close();
+      if (agreement === undefined && flags.qr !== undefined) {
+        await Deno.remove(flags.qr).catch(() => {});
+      }
+    }
+  }
 }
 
 /** Gives what was scanned to the pairing that waits for it. */
@@ -155,9 +192,9 @@ async function openLine(
 
 async function agreed(
   line: PairLine,
-  node: PairNode,
-  { state, inviter }: { readonly state: string; readonly inviter: Inviter | undefined },
+  { node, state, inviter, keyboard }: PairParts,
   flags: PairFlags,
+  round: { isAlarmed: boolean },
 ): Promise<Agreement> {
   const { agree } = await import("../agent/pair_agreement.ts");
   const { decide } = await import("./pair_question.ts");
@@ -166,16 +203,20 @@ async function agreed(
     check: (peer) => node.check(peer),
     keep: (peer, invite) => node.keep(peer, invite),
     makeInvite: async ({ name }) => ({ kind: "invite", ...await inviter!.invite(name) }),
-    decide: (peer, signal) =>
-      decide(peer, {
+    decide: async (peer, signal) => {
+      const decision = await decide(peer, {
         ownName: node.hello.name,
         ownNodeId: node.nodeId,
         state,
         expected: flags.scan ?? flags.expect,
         isEnough: flags.scan !== undefined || flags.yes === true,
         qrFile: flags.qr,
+        keyboard,
         isJson: flags.json ?? false,
-      }, signal),
+      }, signal);
+      round.isAlarmed ||= decision.isAlarm ?? false;
+      return decision;
+    },
   });
 }
 

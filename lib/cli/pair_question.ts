@@ -7,11 +7,13 @@
 
 import type { Decision, MetPeer } from "../agent/pair_agreement.ts";
 import { servePairSocket, unreadable } from "../agent/pair_socket.ts";
+import { randomBytes } from "../crypto/random.ts";
 import { judgePairText, pairText, type PairView } from "../token/pair_text.ts";
 import { CommandError, EXIT } from "./exit.ts";
 import { aborted } from "./foreground.ts";
+import type { Keyboard } from "./keyboard.ts";
 import { print, printError, printJson } from "./output.ts";
-import { fingerprintOf, MEANING, readAnswers, showMachine } from "./pair_screen.ts";
+import { answerOf, fingerprintOf, MEANING, showMachine } from "./pair_screen.ts";
 import { qrPng, qrText } from "./qr.ts";
 
 /** Nothing of ours is for others to read. */
@@ -31,11 +33,14 @@ export interface QuestionOptions {
   readonly isEnough: boolean;
   /** File for the QR code. */
   readonly qrFile: string | undefined;
+  /** Where a person answers this question, and answered those before. */
+  readonly keyboard: Keyboard;
   readonly isJson: boolean;
 }
 
 const OTHER_THAN_SCANNED: Decision = {
   isConfirmed: false,
+  isAlarm: true,
   why: "what was scanned is of another machine, somebody may be in between",
 };
 const OTHER_THAN_EXPECTED: Decision = {
@@ -99,7 +104,7 @@ async function showPeer(peer: MetPeer, view: PairView, options: QuestionOptions)
 async function ask(
   peer: MetPeer,
   view: PairView,
-  { state }: QuestionOptions,
+  { state, keyboard }: QuestionOptions,
   signal: AbortSignal,
 ): Promise<Decision> {
   const decision = Promise.withResolvers<Decision>();
@@ -107,7 +112,7 @@ async function ask(
     decision.resolve(result === "match" ? { isConfirmed: true } : OTHER_THAN_SCANNED);
   const socket = servePairSocket(state, { ...view, name: peer.name }, take);
   aborted(signal).then(() => decision.resolve({ isConfirmed: false }));
-  readDecision(peer, view, abortedBy(decision.promise)).then(
+  readDecision(peer, view, keyboard, abortedBy(decision.promise)).then(
     // Without anybody here, somebody may still scan.
     (found) => found && decision.resolve(found),
     decision.reject,
@@ -123,10 +128,19 @@ async function ask(
 async function readDecision(
   peer: MetPeer,
   view: PairView,
+  keyboard: Keyboard,
   isOver: AbortSignal,
 ): Promise<Decision | undefined> {
-  putQuestion(peer);
-  for await (const answer of readAnswers(isOver)) {
+  const yes = keyboard.isFresh ? undefined : someNumber();
+  putQuestion(peer, yes);
+  for await (const line of keyboard.lines(isOver)) {
+    const answer = answerOf(line, yes);
+    if (answer === undefined) continue;
+    if (answer.kind === "late-yes") {
+      printError(`That may have been meant for the machine before; for this one type ${yes}`);
+      putQuestion(peer, yes);
+      continue;
+    }
     if (answer.kind !== "text") return { isConfirmed: answer.kind === "yes" };
     const result = judgePairText(answer.text, view);
     if (result === "match") return { isConfirmed: true };
@@ -136,18 +150,26 @@ async function readDecision(
         ? "That is the code on this screen; scan the other one"
         : "That is no whole fingerprint",
     );
-    putQuestion(peer);
+    putQuestion(peer, yes);
   }
-  if (!isOver.aborted) {
-    printError("\nNobody answers here; it waits for tunnelmesh pair --scan TEXT");
-  }
+  // Either way the question stands there without an answer.
+  printError(
+    isOver.aborted ? "" : "\nNobody answers here; it waits for tunnelmesh pair --scan TEXT",
+  );
   return undefined;
 }
 
-function putQuestion({ name, outcome }: MetPeer): void {
+/** Known to nobody who could come in place of the machine before. */
+function someNumber(): string {
+  const [high, low] = randomBytes(2);
+  return String(1_000 + (high! << 8 | low!) % 9_000);
+}
+
+/** @param yes What says yes; `undefined`: y does. */
+function putQuestion({ name, outcome }: MetPeer, yes: string | undefined): void {
   const text = `\nDoes the other screen show both fingerprints the same way? If you say yes, ${
     MEANING[outcome]
-  }.\nPair with ${name}? [y, n, or what you scan there] `;
+  }.\nPair with ${name}? [${yes ?? "y"}, n, or what you scan there] `;
   Deno.stderr.writeSync(new TextEncoder().encode(text));
 }
 

@@ -39,40 +39,23 @@ export const MEANING: Readonly<Record<PairOutcome, string>> = {
 export type Answer =
   | { readonly kind: "yes" }
   | { readonly kind: "no" }
+  /** A yes that may have been meant for the machine before. */
+  | { readonly kind: "late-yes" }
   /** Neither: perhaps it was scanned. */
   | { readonly kind: "text"; readonly text: string };
 
 /**
- * Reads answers, a line each, from standard input until its end.
+ * What a line at the question means.
  *
- * @param signal Ends the reading.
+ * @param line As it was typed.
+ * @param yes What says yes instead of y, where y may have been meant for another machine.
+ * @returns `undefined` for an empty one.
  */
-export async function* readAnswers(signal: AbortSignal): AsyncGenerator<Answer> {
-  const reader = Deno.stdin.readable.getReader();
-  const stop = () => void reader.cancel().catch(() => {});
-  signal.addEventListener("abort", stop, { once: true });
-  const decoder = new TextDecoder();
-  let pending = "";
-  try {
-    while (!signal.aborted) {
-      const { done, value } = await reader.read();
-      if (done) return;
-      pending += decoder.decode(value, { stream: true });
-      const lines = pending.split("\n");
-      pending = lines.pop()!;
-      for (const line of lines) {
-        const answer = answerOf(line.trim());
-        if (answer !== undefined) yield answer;
-      }
-    }
-  } finally {
-    signal.removeEventListener("abort", stop);
-  }
-}
-
-function answerOf(text: string): Answer | undefined {
+export function answerOf(line: string, yes: string | undefined): Answer | undefined {
+  const text = line.trim();
   if (text === "") return undefined;
-  if (/^y(es)?$/i.test(text)) return { kind: "yes" };
+  if (text === yes) return { kind: "yes" };
+  if (/^y(es)?$/i.test(text)) return { kind: yes === undefined ? "yes" : "late-yes" };
   if (/^no?$/i.test(text)) return { kind: "no" };
   return { kind: "text", text };
 }

@@ -1,9 +1,19 @@
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
-import { agree, type Agreement, type AgreementParts } from "../../lib/agent/pair_agreement.ts";
+import { AgentError } from "../../lib/agent/errors.ts";
+import {
+  agree,
+  type Agreement,
+  type AgreementParts,
+  NotThisOne,
+} from "../../lib/agent/pair_agreement.ts";
 import { PairLine } from "../../lib/agent/pair_line.ts";
-import { SYSTEM_CLOCK } from "../../lib/base/clock.ts";
+import { type Clock, SYSTEM_CLOCK } from "../../lib/base/clock.ts";
 import { generateKeyPair } from "../../lib/crypto/x25519.ts";
+import { FakeClock } from "../fakes/clock.ts";
 
+/** A fake clock that runs so much faster, and stands still while this process does. */
+const FASTER = 20;
+const TICK_MS = 10;
 const LOOPBACK = Uint8Array.of(127, 0, 0, 1);
 
 /** What a test makes different at one side. */
@@ -13,12 +23,18 @@ type SideParts = Partial<AgreementParts>;
 interface Ended {
   readonly agreement?: Agreement;
   readonly why?: string;
+  /** Whether another machine may be the right one. */
+  readonly isThisOneOnly?: boolean;
   /** What was written down and is still there. */
   readonly kept: readonly string[];
 }
 
-/** Two sides over loopback; `left` listens. */
-async function pairUp(left: SideParts, right: SideParts): Promise<{ left: Ended; right: Ended }> {
+/** Two sides over loopback; `left` listens. A silent one goes when its key is proven. */
+async function pairUp(
+  left: SideParts,
+  right: SideParts | "silent",
+  clock: Clock = SYSTEM_CLOCK,
+): Promise<{ left: Ended; right: Ended }> {
   const stop = new AbortController();
   const open = (role: ConstructorParameters<typeof PairLine>[0]["role"]) =>
     new PairLine({
@@ -26,14 +42,17 @@ async function pairUp(left: SideParts, right: SideParts): Promise<{ left: Ended;
       profile: "pair",
       partition: undefined,
       staticKey: generateKeyPair(),
-      clock: SYSTEM_CLOCK,
+      clock,
       signal: stop.signal,
     });
   const listener = open({ kind: "listen", address: LOOPBACK, port: 0 });
   const endpoint = { address: LOOPBACK, port: listener.port };
   const dialler = open({ kind: "dial", endpoint, text: "left" });
   try {
-    const [a, b] = await Promise.all([run(listener, "left", left), run(dialler, "right", right)]);
+    const other = right === "silent"
+      ? dialler.met.then(() => dialler.close()).then(() => ({ kept: [] }))
+      : run(dialler, "right", right);
+    const [a, b] = await Promise.all([run(listener, "left", left), other]);
     return { left: a, right: b };
   } finally {
     await listener.close();
@@ -63,7 +82,8 @@ async function run(line: PairLine, name: string, parts: SideParts): Promise<Ende
   try {
     return { agreement: await agree(line, whole), kept: [...kept] };
   } catch (error) {
-    return { why: error instanceof Error ? error.message : String(error), kept: [...kept] };
+    const why = error instanceof Error ? error.message : String(error);
+    return { why, isThisOneOnly: error instanceof NotThisOne, kept: [...kept] };
   }
 }
 
@@ -134,6 +154,41 @@ Deno.test("agree() keeps nothing at either end when anything goes wrong at one",
     deepStrictEqual([ended.left.kept, ended.right.kept], [[], []], what);
     match(ended.left.why!, says[0], what);
     match(ended.right.why!, says[1], what);
+  }
+});
+
+Deno.test("agree() tells who was not the right one from what ends the waiting for anybody", async () => {
+  const silent = { decide: (_: unknown, signal: AbortSignal) => aborts(signal) };
+  const taken = new AgentError("usage", "it is there already");
+  const FULL = new AgentError("storage", "disk full");
+  /** What happens, both sides, whether the left one may wait for another. */
+  const rows: [what: string, left: SideParts, right: SideParts, mayWait: boolean][] = [
+    ["a no here", no, {}, true],
+    ["a no there", {}, no, true],
+    ["both invite", inviting("left"), inviting("right"), true],
+    ["a name that is none", {}, { hello: { kind: "hello", name: "-", purpose: "static" } }, true],
+    ["a name that cannot be kept here", { check: () => Promise.reject(taken) }, silent, true],
+    ["the disk is full here", { keep: () => Promise.reject(FULL) }, {}, false],
+    ["the disk is full there", {}, { keep: () => Promise.reject(FULL) }, false],
+    ["no invite here", { ...inviting("left"), makeInvite: () => Promise.reject(FULL) }, {}, false],
+    ["the screen fails here", { decide: () => Promise.reject(new Error("no file")) }, {}, false],
+  ];
+  for (const [what, left, right, mayWait] of rows) {
+    const ended = await pairUp(left, right);
+    strictEqual(ended.left.isThisOneOnly, mayWait, `${what}: ${ended.left.why}`);
+    deepStrictEqual([ended.left.kept, ended.right.kept], [[], []], what);
+  }
+});
+
+Deno.test("agree() lets go of a machine that proves its key and says nothing more", async () => {
+  const clock = new FakeClock();
+  const ticking = setInterval(() => clock.advance(TICK_MS * FASTER), TICK_MS);
+  try {
+    const { left } = await pairUp({}, "silent", clock);
+    match(left.why!, /nothing comes from the other machine any more/);
+    deepStrictEqual([left.isThisOneOnly, left.kept], [true, []]);
+  } finally {
+    clearInterval(ticking);
   }
 });
 

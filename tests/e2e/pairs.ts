@@ -4,6 +4,7 @@
  * @module
  */
 
+import { match, strictEqual } from "node:assert/strict";
 import type { Host } from "../lab/namespaces.ts";
 import { type Background, run } from "../lab/processes.ts";
 import { COMMAND, ENVIRONMENT, tunnelmesh } from "./mesh.ts";
@@ -82,6 +83,26 @@ export class PairEnd {
     return this.#event<Met>("met");
   }
 
+  /**
+   * Waits for one of several questions, counted from 1.
+   *
+   * @returns The machine that it is about, and what says yes to it.
+   */
+  async question(number: number): Promise<{ readonly met: Met; readonly yes: string }> {
+    const questions = `(?:Pair with [^]*?\\[(\\w+), n[^]*?){${number}}`;
+    const [, yes] = await this.process.shows(new RegExp(questions));
+    return { met: this.#event<Met>("met"), yes: yes! };
+  }
+
+  /** Waits until it listens for another machine, because of what `why` says; then ends that. */
+  async listensOn(why: RegExp): Promise<void> {
+    await this.process.shows(/tunnelmesh: .*; this side listens on$/m);
+    match(this.process.stderr, why);
+    this.process.signal("SIGINT");
+    strictEqual(await this.process.ended, 1);
+    match(this.process.stderr, /^tunnelmesh: Cannot pair: stopped$/m);
+  }
+
   /** Waits for the end, which must be a good one. */
   async paired(): Promise<Paired> {
     await this.process.shows(/"event":"paired"/);
@@ -122,7 +143,7 @@ export class PairEnd {
 
   #event<T>(event: string): T {
     const lines = this.process.stdout.split("\n").filter((line) => line.startsWith("{"));
-    const found = lines.map((line) => JSON.parse(line)).find((one) => one.event === event);
+    const found = lines.map((line) => JSON.parse(line)).findLast((one) => one.event === event);
     if (found === undefined) throw new Error(`No "${event}" in:\n${this.process.stdout}`);
     return found as T;
   }
