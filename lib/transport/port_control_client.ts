@@ -4,7 +4,6 @@
  * @module
  */
 
-import { concatBytes } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import { randomBytes } from "../crypto/random.ts";
 import { type Endpoint, equalEndpoints, type IpAddress } from "../net/endpoint.ts";
@@ -21,6 +20,7 @@ import {
   PORT_CONTROL_PORT,
 } from "./port_control.ts";
 import type { MappingProtocol, MapRequest } from "./port_mapping.ts";
+import { askByUdp } from "./udp_asking.ts";
 
 /** When a question is asked, from the first time on; RFC 6886 §3.1, given up sooner. */
 const ASK_AT_MS = [0, 250, 750];
@@ -85,43 +85,22 @@ export function natPmp(exchange: Exchange): MappingProtocol {
 
 /** Asks over a socket of its own, and heeds only what comes from the very endpoint that was asked. */
 export function udpExchange(clock: Clock): Exchange {
-  return async (to, from, question, read) => {
-    const socket = Deno.listenDatagram({
-      transport: "udp",
-      hostname: formatIpAddress(from),
-      port: 0,
-    });
-    let isClosed = false;
-    const close = () => {
-      if (!isClosed) socket.close();
-      isClosed = true;
-    };
+  return (to, from, question, read) => {
     const hostname = formatIpAddress(to.address);
-    const ask = () => {
-      // What cannot be sent is as good as lost.
-      const datagram = concatBytes(question);
-      socket.send(datagram, { transport: "udp", hostname, port: to.port }).catch(() => {});
-    };
-    const startedAt = clock.now();
-    const cancels = [
-      ...ASK_AT_MS.map((ms) => clock.schedule(startedAt + ms, ask)),
-      clock.schedule(startedAt + GIVE_UP_MS, close),
-    ];
-    try {
-      for (;;) {
-        const [datagram, sender] = await socket.receive();
-        if (sender.transport !== "udp") continue;
+    return askByUdp({
+      clock,
+      from,
+      askAtMs: ASK_AT_MS,
+      giveUpMs: GIVE_UP_MS,
+      questions: [{
+        datagram: question,
+        to: { transport: "udp", hostname, port: to.port },
+      }],
+      read: (datagram, sender) => {
         const source = { address: parseIpAddress(sender.hostname), port: sender.port };
-        const answer = equalEndpoints(source, to) ? read(datagram) : undefined;
-        if (answer !== undefined) return answer;
-      }
-    } catch (error) {
-      if (isClosed) return undefined;
-      throw error;
-    } finally {
-      for (const cancel of cancels) cancel();
-      close();
-    }
+        return equalEndpoints(source, to) ? read(datagram) : undefined;
+      },
+    });
   };
 }
 

@@ -15,6 +15,7 @@ import type { Clock } from "../base/clock.ts";
 import type { Endpoint, IpAddress } from "../net/endpoint.ts";
 import { formatIpAddress, parseIpAddress } from "../net/ip_address.ts";
 import type { Mapped, MappingProtocol, MapRequest } from "./port_mapping.ts";
+import { askByUdp } from "./udp_asking.ts";
 
 const SSDP = { hostname: "239.255.255.250", port: 1900 } as const;
 const DEVICES = [1, 2].map((version) =>
@@ -161,47 +162,30 @@ async function findControl(clock: Clock, request: MapRequest): Promise<Control |
 }
 
 /** Asks everybody, and the gateway by itself, where its description is. */
-async function search(clock: Clock, { gateway, local }: MapRequest): Promise<URL | undefined> {
+function search(clock: Clock, { gateway, local }: MapRequest): Promise<URL | undefined> {
   const hostname = formatIpAddress(gateway);
-  const socket = Deno.listenDatagram({
-    transport: "udp",
-    hostname: formatIpAddress(local),
-    port: 0,
+  const questions = DEVICES.flatMap((device) => {
+    const datagram = new TextEncoder().encode(
+      "M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\n" +
+        `MAN: "ssdp:discover"\r\nMX: 1\r\nST: ${device}\r\n\r\n`,
+    );
+    return [SSDP, { hostname, port: SSDP.port }].map((to) => ({
+      datagram,
+      to: { transport: "udp" as const, ...to },
+    }));
   });
-  let isClosed = false;
-  const close = () => {
-    if (!isClosed) socket.close();
-    isClosed = true;
-  };
-  const ask = () => {
-    for (const device of DEVICES) {
-      const text = "M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\n" +
-        `MAN: "ssdp:discover"\r\nMX: 1\r\nST: ${device}\r\n\r\n`;
-      for (const to of [SSDP, { hostname, port: SSDP.port }]) {
-        const datagram = new TextEncoder().encode(text);
-        socket.send(datagram, { transport: "udp", ...to }).catch(() => {});
-      }
-    }
-  };
-  const startedAt = clock.now();
-  const cancels = [
-    ...SEARCH_AT_MS.map((ms) => clock.schedule(startedAt + ms, ask)),
-    clock.schedule(startedAt + SEARCH_GIVE_UP_MS, close),
-  ];
-  try {
-    for (;;) {
-      const [datagram, sender] = await socket.receive();
-      if (sender.transport !== "udp" || sender.hostname !== hostname) continue;
+  return askByUdp({
+    clock,
+    from: local,
+    askAtMs: SEARCH_AT_MS,
+    giveUpMs: SEARCH_GIVE_UP_MS,
+    questions,
+    read: (datagram, sender) => {
+      if (sender.hostname !== hostname) return undefined;
       const location = locationOf(new TextDecoder().decode(datagram));
-      if (location !== undefined && isOfGateway(location, gateway)) return location;
-    }
-  } catch (error) {
-    if (isClosed) return undefined;
-    throw error;
-  } finally {
-    for (const cancel of cancels) cancel();
-    close();
-  }
+      return location !== undefined && isOfGateway(location, gateway) ? location : undefined;
+    },
+  });
 }
 
 /**
