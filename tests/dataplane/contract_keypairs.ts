@@ -23,6 +23,7 @@ import {
 /** The cases, by title. */
 export const KEYPAIRS: readonly Case[] = [
   ["confirms by the first datagram that opens, on the paths of the initiation only", confirms],
+  ["sends what waited once a keypair is confirmed, by the path that confirmed it", sendsWaiting],
   ["widen() lets one more path confirm, until one has", widens],
   ["delivers nothing on a keypair that the session layer does not confirm", obeysRefusal],
   ["neither seals nor opens with an old keypair or past its messages (T25, T26)", obeysLimits],
@@ -48,6 +49,28 @@ async function confirms(scene: Scene): Promise<void> {
   scene.plane.use(far.keypair);
   const [left] = await scene.depart(packetOut(4, PEER));
   strictEqual(left?.path.remote, second.remote);
+}
+
+async function sendsWaiting(scene: Scene): Promise<void> {
+  const [, second] = scene.bench.paths;
+  const control = Uint8Array.of(0, 1, 9, 9, 9, 9, 9, 9, 9, 9);
+  for (let i = 0; i < 3; i++) deepStrictEqual(await scene.depart(packetOut(4, PEER)), []);
+  scene.onConfirmed = (keypair, path) => {
+    keypair.path = path;
+    keypair.isConfirmed = true;
+    // As the session layer does, at once.
+    scene.plane.use(keypair);
+    scene.plane.seal(keypair, control);
+  };
+  const far = scene.unconfirmed([second]);
+  strictEqual((await scene.arrive(far.seal(packetIn(4)), second)).length, 1);
+  const left = scene.bench.toNetwork();
+  deepStrictEqual(left.map(({ path }) => path.remote), Array(4).fill(second.remote));
+  deepStrictEqual(
+    left.map(({ datagram }) => far.open(datagram)!.plaintext.length),
+    [...Array(3).fill(packetOut(4, PEER).length), control.length],
+  );
+  strictEqual(scene.plane.queued(PEER_ID), 0);
 }
 
 async function widens(scene: Scene): Promise<void> {

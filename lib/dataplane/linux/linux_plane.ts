@@ -74,6 +74,8 @@ interface Installed {
   readonly keypair: Keypair;
   readonly shared: SharedKeypair;
   readonly peer: Peer;
+  /** Whether egress knows its path. */
+  isBound: boolean;
 }
 
 /** A {@linkcode DataPlane} of two workers. */
@@ -161,7 +163,7 @@ export class LinuxPlane implements DataPlane {
     if (peer === undefined || this.#installed.has(keypair.localIndex)) return;
     const shared = new SharedKeypair();
     shared.write(keypair.activity);
-    const installed = { keypair, shared, peer };
+    const installed = { keypair, shared, peer, isBound: keypair.path !== undefined };
     this.#installed.set(keypair.localIndex, installed);
     peer.keypairs.set(keypair.localIndex, installed);
     const facts: KeypairFacts = {
@@ -198,6 +200,7 @@ export class LinuxPlane implements DataPlane {
     const installed = this.#find(keypair);
     if (installed === undefined) return;
     installed.peer.current = keypair;
+    this.#bind(installed);
     this.#egress.tell({ kind: "use", localIndex: keypair.localIndex });
   }
 
@@ -250,6 +253,7 @@ export class LinuxPlane implements DataPlane {
     installed.shared.readInto(keypair.activity);
     if (whyNotSend(keypair, this.#limits, performance.now()) !== undefined) return false;
     const { localIndex } = keypair;
+    this.#bind(installed);
     this.#egress.tell({ kind: "seal", localIndex, plaintext, onlyIfUnused, isWhole: false });
     return true;
   }
@@ -343,13 +347,22 @@ export class LinuxPlane implements DataPlane {
   }
 
   /** The session layer checks authorisation again; then what waited is delivered, or dropped. */
-  #confirm({ keypair }: Installed, path: Path): void {
+  #confirm(installed: Installed, path: Path): void {
+    const { keypair } = installed;
     const { localIndex } = keypair;
     if (!keypair.isConfirmed) this.#events.confirmed(keypair, path);
     const isGood = keypair.isConfirmed && !keypair.isRetired && keypair.path !== undefined;
     const bound = isGood ? this.#sendPathOf(keypair.path!) : undefined;
     this.#ingress.tell({ kind: "confirm", localIndex, path: bound });
-    if (bound !== undefined) this.#egress.tell({ kind: "bind", localIndex, path: bound });
+    if (bound !== undefined) this.#bind(installed);
+  }
+
+  /** Tells egress the path that confirmed a keypair, before it is to send anything there. */
+  #bind(installed: Installed): void {
+    const { localIndex, path } = installed.keypair;
+    if (installed.isBound || path === undefined) return;
+    installed.isBound = true;
+    this.#egress.tell({ kind: "bind", localIndex, path: this.#sendPathOf(path) });
   }
 
   #sendPathOf(path: Path): SendPath {
