@@ -14,39 +14,13 @@ import { randomBytes } from "../../lib/crypto/random.ts";
 import { generateKeyPair } from "../../lib/crypto/x25519.ts";
 import { ControlServer } from "../../lib/session/control_channel.ts";
 import { decodeClientMessage } from "../../lib/wire/client_message.ts";
-import {
-  encodeServerMessage,
-  type ServerMessage,
-  type Welcome,
-} from "../../lib/wire/server_message.ts";
 import { closeOf, RefusalError, type RefusalReason, REFUSALS } from "../../lib/wire/refusal.ts";
+import { encodeServerMessage, type ServerMessage } from "../../lib/wire/server_message.ts";
 import { FakeClock } from "../fakes/clock.ts";
+import { WELCOME } from "./welcome.ts";
 
-const MESH_ID = randomBytes(16);
 const JOIN_PSK = randomBytes(32);
-const HEARTBEAT_MS = 10_000;
 const COORDINATOR_SECONDS = 1_900_000_000;
-
-const WELCOME: Welcome = {
-  kind: "welcome",
-  nodeId: "ab".repeat(32),
-  name: "alice",
-  addresses: { ipv4: "100.64.0.2", ipv6: "fd00::2" },
-  memberPsk: randomBytes(32),
-  mesh: {
-    id: MESH_ID,
-    ipv4Range: "100.64.0.0/10",
-    ipv6Range: "fd00::/48",
-    policy: "allow-all",
-    binding: "strict",
-    limits: {},
-  },
-  udpPorts: [],
-  discovery: { id: randomBytes(8), key: randomBytes(32) },
-  unixMs: 1,
-  heartbeatMs: HEARTBEAT_MS,
-  software: "test",
-};
 
 /** A coordinator that answers every dial by what `behave` says. */
 class FakeCoordinator {
@@ -63,7 +37,7 @@ class FakeCoordinator {
     this.#events = events;
     this.#server = new ControlServer({
       staticKey: this.keys,
-      meshId: MESH_ID,
+      meshId: WELCOME.mesh.id,
       lookup: () => this.psk,
       unixNow: () => COORDINATOR_SECONDS * 1000,
     });
@@ -123,7 +97,7 @@ function setUp(coordinatorKey?: Uint8Array) {
     url: "https://coordinator.example:8443",
     tlsVerify: false,
     coordinatorKey: coordinatorKey ?? coordinator.keys.publicKey,
-    meshId: MESH_ID,
+    meshId: WELCOME.mesh.id,
     staticKey: generateKeyPair(),
     credential: () => ({ kind: "token", tokenId: new Uint8Array(8), joinPsk: JOIN_PSK }),
     clock,
@@ -171,12 +145,12 @@ Deno.test("CoordinatorLine beats, and hangs up on a coordinator that fell silent
   const { line, coordinator, clock, ends } = setUp();
   line.start();
   await settle();
-  clock.advance(HEARTBEAT_MS);
+  clock.advance(WELCOME.heartbeatMs);
   strictEqual(coordinator.heard.at(-1), "heartbeat");
   coordinator.say({ kind: "heartbeat" });
-  clock.advance(3 * HEARTBEAT_MS);
+  clock.advance(3 * WELCOME.heartbeatMs);
   strictEqual(ends.length, 0);
-  clock.advance(2 * HEARTBEAT_MS);
+  clock.advance(2 * WELCOME.heartbeatMs);
   strictEqual(ends.length, 1);
   strictEqual(ends[0]!.failure.fault, "unreachable");
   line.close();

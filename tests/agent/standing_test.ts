@@ -9,34 +9,14 @@ import { Standing } from "../../lib/agent/standing.ts";
 import { StateFolder } from "../../lib/agent/state_folder.ts";
 import { randomBytes } from "../../lib/crypto/random.ts";
 import type { Statement } from "../../lib/wire/control_message.ts";
-import type { Welcome } from "../../lib/wire/server_message.ts";
 import type { Refusal, RefusalReason } from "../../lib/wire/refusal.ts";
 import { inTempFolder } from "./temp_folder.ts";
+import { WELCOME } from "./welcome.ts";
 
 const STATEMENT: Statement = {
   sshPublicKey: Uint8Array.of(1),
   signature: Uint8Array.of(2),
   signedAt: 3,
-};
-const WELCOME: Welcome = {
-  kind: "welcome",
-  nodeId: "ab".repeat(32),
-  name: "alice",
-  addresses: { ipv4: "100.64.0.2", ipv6: "fd00::2" },
-  memberPsk: randomBytes(32),
-  mesh: {
-    id: randomBytes(16),
-    ipv4Range: "100.64.0.0/10",
-    ipv6Range: "fd00::/48",
-    policy: "allow-all",
-    binding: "strict",
-    limits: {},
-  },
-  udpPorts: [],
-  discovery: { id: randomBytes(8), key: randomBytes(32) },
-  unixMs: 1,
-  heartbeatMs: 25_000,
-  software: "test",
 };
 const TOKEN = {
   meshId: WELCOME.mesh.id,

@@ -13,11 +13,10 @@ import { Backoff } from "../../lib/agent/backoff.ts";
 import { toBase64, toBase64Url, toHex } from "../../lib/base/bytes.ts";
 import { randomBytes } from "../../lib/crypto/random.ts";
 import type { PeerStatus } from "../../lib/mesh/device_options.ts";
-import type { NodeRecord, Welcome } from "../../lib/wire/server_message.ts";
+import type { NodeRecord } from "../../lib/wire/server_message.ts";
 import { FakeClock } from "../fakes/clock.ts";
+import { WELCOME } from "./welcome.ts";
 
-const MEMBER_PSK = randomBytes(32);
-const DISCOVERY_KEY = randomBytes(32);
 const NODE: NodeRecord = {
   nodeId: "cd".repeat(32),
   name: "bob",
@@ -25,26 +24,6 @@ const NODE: NodeRecord = {
   addresses: { ipv4: "100.64.0.3", ipv6: "fd00::3" },
   statement: { sshPublicKey: randomBytes(51), signature: randomBytes(99), signedAt: 1 },
   endpoints: [],
-};
-const WELCOME: Welcome = {
-  kind: "welcome",
-  nodeId: "ab".repeat(32),
-  name: "alice",
-  addresses: { ipv4: "100.64.0.2", ipv6: "fd00::2" },
-  memberPsk: MEMBER_PSK,
-  mesh: {
-    id: new Uint8Array(16).fill(0x5a),
-    ipv4Range: "100.64.0.0/10",
-    ipv6Range: "fd00::/48",
-    policy: "allow-all",
-    binding: "strict",
-    limits: {},
-  },
-  udpPorts: [8443],
-  discovery: { id: randomBytes(8), key: DISCOVERY_KEY },
-  unixMs: 1,
-  heartbeatMs: 1,
-  software: "x",
 };
 
 function peer(change: Partial<PeerStatus>): PeerStatus {
@@ -109,7 +88,7 @@ Deno.test("agentStatusOf() has exactly the fields that programs know, and no sec
   deepStrictEqual(JSON.parse(JSON.stringify(status)), {
     name: "alice",
     nodeId: "ab".repeat(32),
-    mesh: "5a".repeat(16),
+    mesh: toHex(WELCOME.mesh.id),
     addresses: { ipv4: "100.64.0.2", ipv6: "fd00::2" },
     interface: "tm0",
     dataPlane: { kind: "portable", aead: "wasm" },
@@ -144,7 +123,7 @@ Deno.test("agentStatusOf() has exactly the fields that programs know, and no sec
     notes: ["bob has another key than before"],
   });
   const text = Deno.inspect(status, { depth: 9 }) + JSON.stringify(status);
-  for (const secret of [MEMBER_PSK, DISCOVERY_KEY]) {
+  for (const secret of [WELCOME.memberPsk, WELCOME.discovery.key]) {
     for (const form of [toHex, toBase64, toBase64Url]) ok(!text.includes(form(secret)));
   }
 });

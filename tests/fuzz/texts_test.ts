@@ -25,19 +25,12 @@ import {
   TokenSyntaxError,
 } from "../../lib/token/token.ts";
 import { parseSshAddress } from "../../lib/transport/ssh_address.ts";
-import {
-  type ClientMessage,
-  decodeClientMessage,
-  encodeClientMessage,
-} from "../../lib/wire/client_message.ts";
+import { decodeClientMessage, encodeClientMessage } from "../../lib/wire/client_message.ts";
 import { MessageError } from "../../lib/wire/json_codec.ts";
 import { refusalOf, REFUSALS } from "../../lib/wire/refusal.ts";
-import {
-  decodeServerMessage,
-  encodeServerMessage,
-  type ServerMessage,
-} from "../../lib/wire/server_message.ts";
+import { decodeServerMessage, encodeServerMessage } from "../../lib/wire/server_message.ts";
 import { seededBytes } from "../fakes/random.ts";
+import { CLIENT_MESSAGES, SERVER_MESSAGES } from "../wire/control_samples.ts";
 import { bytesOf, type Depth, fuzz, textOf } from "./fuzz.ts";
 
 const bytes = seededBytes(11);
@@ -233,62 +226,6 @@ Deno.test("a key file that the library behind trips over is damaged like any oth
   inside.fill(0, curve + 8 + 4 + 65, curve + 8 + 4 + 65 + 4);
   await rejects(loadSshKey(`${BEGIN}\n${toBase64(inside)}\n${END}\n`), SshKeyError);
 });
-
-const NODE_ID = "ab".repeat(32);
-const ENDPOINTS = [{ endpoint: "192.0.2.1:5000", source: "local" }];
-const STATEMENT = { sshPublicKey: bytes(3), signature: bytes(5), signedAt: 1_800_000_000 };
-const CLIENT_MESSAGES: ClientMessage[] = [
-  {
-    kind: "hello",
-    software: "tunnelmesh 0.1.0",
-    os: "linux",
-    name: "laptop",
-    nameIsExplicit: true,
-    statement: STATEMENT,
-    rosterVersion: 7,
-    rosterLineage: "0011",
-    endpoints: ENDPOINTS,
-  },
-  { kind: "endpoints", endpoints: ENDPOINTS },
-  { kind: "psk-ack", epoch: 4_294_967_295 },
-  { kind: "invite", request: 7, name: "laptop" },
-  { kind: "connect", peer: NODE_ID },
-  { kind: "leave" },
-];
-const SERVER_MESSAGES: ServerMessage[] = [
-  {
-    kind: "psks",
-    previous: { epoch: 1, psk: bytes(32) },
-    current: { epoch: 2, psk: bytes(32) },
-    next: { epoch: 3, psk: bytes(32) },
-  },
-  {
-    kind: "roster",
-    version: 9,
-    lineage: "0011",
-    full: false,
-    upserts: [{
-      nodeId: NODE_ID,
-      name: "laptop",
-      staticKey: bytes(32),
-      addresses: { ipv4: "100.64.0.1", ipv6: "fd00::1" },
-      statement: STATEMENT,
-      endpoints: ENDPOINTS,
-      os: "linux",
-    }],
-    removes: [NODE_ID],
-  },
-  {
-    kind: "presence",
-    full: true,
-    online: [{ nodeId: NODE_ID, endpoints: ENDPOINTS }],
-    offline: [NODE_ID],
-  },
-  { kind: "discovery-key", discovery: { id: bytes(8), key: bytes(32) } },
-  { kind: "invite", request: 7, joinSecret: bytes(32) },
-  { kind: "invite-refused", request: 7, reason: "not-allowed" },
-  { kind: "peer-wants", nodeId: NODE_ID, endpoints: ENDPOINTS },
-];
 
 Deno.test("fuzz: control messages of either side are read, or refused with a MessageError", () =>
   fuzz({

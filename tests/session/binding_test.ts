@@ -6,21 +6,8 @@
 
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { isData } from "../../lib/wire/datagram.ts";
-import { type Flight, type Node, type NodeOptions, World } from "./world.ts";
-
-const INITIATION = 1;
-
-/** Two nodes with a session, used in both directions. */
-function session(options: NodeOptions = {}): [world: World, a: Node, b: Node] {
-  const world = new World();
-  const [a, b] = world.pair(options, options);
-  a.send(b, 1);
-  world.run(50);
-  b.send(a, 2);
-  world.run(50);
-  deepStrictEqual([a.delivered, b.delivered], [[2], [1]]);
-  return [world, a, b];
-}
+import { INITIATION, session } from "./handshake_scene.ts";
+import { type Flight, type Node, World } from "./world.ts";
 
 /** Where a node's session is bound to. */
 function boundTo(node: Node, peer: Node): string | undefined {

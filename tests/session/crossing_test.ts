@@ -9,10 +9,8 @@ import fc from "fast-check";
 import { lowerLimits } from "../../lib/session/limits.ts";
 import { dataReceiverIndex, isData } from "../../lib/wire/datagram.ts";
 import { seededRandom } from "../fakes/random.ts";
+import { INITIATION, RESPONSE } from "./handshake_scene.ts";
 import { type Flight, Node, type Wire, World } from "./world.ts";
-
-const INITIATION = 1;
-const RESPONSE = 2;
 
 /** Who wrote message 1 of the keypair that each end sends with. */
 function initiators(a: Node, b: Node): (string | undefined)[] {

@@ -7,7 +7,7 @@
 import { deepStrictEqual, strictEqual } from "node:assert/strict";
 import { NATIVE_BACKEND } from "../../lib/crypto/backend.ts";
 import { mac1Key, writeMac1 } from "../../lib/session/mac.ts";
-import { Node, World } from "./world.ts";
+import { type Node, type NodeOptions, World } from "./world.ts";
 
 /** Type of message 1. */
 export const INITIATION = 1;
@@ -22,6 +22,18 @@ export function meet(world: World, a: Node, b: Node, ms = 100): boolean {
   strictEqual(ends[0] === undefined, ends[1] === undefined, "one end alone has a session");
   deepStrictEqual(b.delivered, ends[0] === undefined ? [] : [1]);
   return ends[0] !== undefined;
+}
+
+/** Two nodes with a session, used in both directions. */
+export function session(options: NodeOptions = {}): [world: World, a: Node, b: Node] {
+  const world = new World();
+  const [a, b] = world.pair(options, options);
+  a.send(b, 1);
+  world.run(50);
+  b.send(a, 2);
+  world.run(50);
+  deepStrictEqual([a.delivered, b.delivered], [[2], [1]]);
+  return [world, a, b];
 }
 
 /** Gives an altered handshake datagram the mac1 it needs, which anybody can. */

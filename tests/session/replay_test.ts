@@ -5,10 +5,8 @@
  */
 
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import { INITIATION, RESPONSE } from "./handshake_scene.ts";
 import { type Node, World } from "./world.ts";
-
-const INITIATION = 1;
-const RESPONSE = 2;
 
 /** Sends a number and says whether it arrived. */
 function passes(world: World, from: Node, to: Node, number: number): boolean {

@@ -7,20 +7,8 @@
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { lowerLimits } from "../../lib/session/limits.ts";
 import { isData } from "../../lib/wire/datagram.ts";
-import { type Node, type NodeOptions, World } from "./world.ts";
-
-const INITIATION = 1;
-
-function session(options: NodeOptions = {}): [world: World, a: Node, b: Node] {
-  const world = new World();
-  const [a, b] = world.pair(options, options);
-  a.send(b, 1);
-  world.run(50);
-  b.send(a, 2);
-  world.run(50);
-  deepStrictEqual([a.delivered, b.delivered], [[2], [1]]);
-  return [world, a, b];
-}
+import { INITIATION, session } from "./handshake_scene.ts";
+import { type Node, World } from "./world.ts";
 
 /** Keeps packets going both ways for a while. */
 function talk(world: World, a: Node, b: Node, ms: number, everyMs = 100): void {

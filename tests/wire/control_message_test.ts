@@ -8,109 +8,14 @@
 import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
 import fc from "fast-check";
 import {
-  type ClientMessage,
   decodeClientMessage,
   encodeClientMessage,
   type Hello,
 } from "../../lib/wire/client_message.ts";
 import { MessageError } from "../../lib/wire/json_codec.ts";
 import { closeOf, RefusalError, refusalOf, REFUSALS } from "../../lib/wire/refusal.ts";
-import {
-  decodeServerMessage,
-  encodeServerMessage,
-  INVITE_REFUSALS,
-  type NodeRecord,
-  type ServerMessage,
-} from "../../lib/wire/server_message.ts";
-
-const NODE_ID = "ab".repeat(32);
-const KEY = new Uint8Array(32).fill(3);
-const ENDPOINTS = [{ endpoint: "192.0.2.1:5000", source: "local" }];
-const STATEMENT = {
-  sshPublicKey: Uint8Array.of(1, 2, 3),
-  signature: Uint8Array.of(4, 5),
-  signedAt: 1_800_000_000,
-};
-const NODE: NodeRecord = {
-  nodeId: NODE_ID,
-  name: "laptop",
-  staticKey: KEY,
-  addresses: { ipv4: "100.64.0.1", ipv6: "fd00::1" },
-  statement: STATEMENT,
-  endpoints: ENDPOINTS,
-  os: "linux",
-};
-const HELLO: Hello = {
-  kind: "hello",
-  software: "tunnelmesh 0.1.0",
-  os: "linux",
-  name: "laptop",
-  nameIsExplicit: true,
-  statement: STATEMENT,
-  rosterVersion: 7,
-  rosterLineage: "0011",
-  endpoints: ENDPOINTS,
-};
-
-const CLIENT_MESSAGES: ClientMessage[] = [
-  HELLO,
-  { kind: "hello", software: "x", nameIsExplicit: false, rosterVersion: 0, endpoints: [] },
-  { kind: "endpoints", endpoints: ENDPOINTS },
-  { kind: "heartbeat" },
-  { kind: "psk-ack", epoch: 4_294_967_295 },
-  { kind: "invite", request: 4_294_967_295, name: "laptop" },
-  { kind: "connect", peer: NODE_ID },
-  { kind: "leave" },
-];
-
-const SERVER_MESSAGES: ServerMessage[] = [
-  {
-    kind: "welcome",
-    nodeId: NODE_ID,
-    name: "laptop",
-    addresses: NODE.addresses,
-    memberPsk: KEY,
-    mesh: {
-      id: new Uint8Array(16),
-      ipv4Range: "100.64.0.0/10",
-      ipv6Range: "fd12:3456:789a::/48",
-      policy: "allow-all",
-      binding: "strict",
-      limits: { rekeyAfterMs: 6000 },
-    },
-    udpPorts: [8443, 8444],
-    discovery: { id: new Uint8Array(8), key: KEY },
-    unixMs: 1_800_000_000_000,
-    heartbeatMs: 25_000,
-    software: "tunnelmesh 0.1.0",
-  },
-  { kind: "psks", current: { epoch: 1, psk: KEY } },
-  {
-    kind: "psks",
-    previous: { epoch: 1, psk: KEY },
-    current: { epoch: 2, psk: KEY },
-    next: { epoch: 3, psk: KEY },
-  },
-  {
-    kind: "roster",
-    version: 9,
-    lineage: "0011",
-    full: false,
-    upserts: [NODE],
-    removes: [NODE_ID],
-  },
-  {
-    kind: "presence",
-    full: true,
-    online: [{ nodeId: NODE_ID, endpoints: ENDPOINTS }],
-    offline: [NODE_ID],
-  },
-  { kind: "discovery-key", discovery: { id: new Uint8Array(8), key: KEY } },
-  { kind: "invite", request: 0, joinSecret: KEY },
-  ...INVITE_REFUSALS.map((reason) => ({ kind: "invite-refused", request: 1, reason }) as const),
-  { kind: "peer-wants", nodeId: NODE_ID, endpoints: ENDPOINTS },
-  { kind: "heartbeat" },
-];
+import { decodeServerMessage, encodeServerMessage } from "../../lib/wire/server_message.ts";
+import { CLIENT_MESSAGES, HELLO, SERVER_MESSAGES } from "./control_samples.ts";
 
 function bodyOf(json: unknown): Uint8Array {
   return new TextEncoder().encode(JSON.stringify(json));
@@ -161,7 +66,7 @@ const BAD_FIELDS: [field: keyof Hello, value: unknown, why: string][] = [
   ["endpoints", Array(33).fill({ endpoint: "192.0.2.1:1", source: "local" }), "at most 32"],
   ["endpoints", [{ endpoint: "192.0.2.1:1" }], "source is required"],
   ["endpoints", [null], "object"],
-  ["statement", { ...STATEMENT, sshPublicKey: "", signature: "AA" }, "empty key"],
+  ["statement", { ...HELLO.statement, sshPublicKey: "", signature: "AA" }, "empty key"],
   ["statement", { sshPublicKey: "AQ", signature: "A", signedAt: 1 }, "no base64url"],
   ["statement", { sshPublicKey: "AQ", signature: "A".repeat(11_000), signedAt: 1 }, "length"],
 ];
@@ -203,7 +108,9 @@ Deno.test("neither side takes a wish for an invite, or its answer, that is not a
 });
 
 Deno.test("decodeServerMessage() refuses keys of another length", () => {
-  const psks = jsonOf(encodeServerMessage({ kind: "psks", current: { epoch: 1, psk: KEY } }));
+  const psks = jsonOf(
+    encodeServerMessage({ kind: "psks", current: { epoch: 1, psk: new Uint8Array(32) } }),
+  );
   psks.current = { epoch: 1, psk: "AAAA" };
   throws(() => decodeServerMessage(bodyOf(psks)), MessageError);
 });
