@@ -1,18 +1,14 @@
 /**
  * Links, addresses and routes of this machine (in the network namespace of the calling thread), by
- * NETLINK_ROUTE (rtnetlink(7)). Nothing is shelled out.
- *
- * Every call sends one request and reads its answers before it returns; the kernel answers while
- * the request is being sent, so nothing waits.
+ * NETLINK_ROUTE (rtnetlink(7)). Nothing is shelled out. Every call sends its request and reads the
+ * answers before it returns.
  *
  * @module
  */
 
 import { addressText, prefixText } from "./address_text.ts";
 import { ERRNO, SyscallError } from "./errno.ts";
-import { AF, SOCK, SOCKET_OPTION } from "./layout.ts";
-import { check, errno, libc } from "./libc.ts";
-import { Mem } from "./memory.ts";
+import { AF } from "./layout.ts";
 import {
   ATTRIBUTE,
   NESTED,
@@ -20,10 +16,9 @@ import {
   type NetlinkMessage,
   NetlinkRequest,
   NLM_F,
-  NLMSG,
-  readMessages,
   RTM,
 } from "./netlink_message.ts";
+import { NetlinkSocket } from "./netlink_socket.ts";
 import {
   type InterfaceAddress,
   type Link,
@@ -36,7 +31,6 @@ import {
   SCOPE_NUMBER,
   type SourceRule,
 } from "./netlink_tables.ts";
-
 import { type PolicyRule, policyRuleRequest } from "./policy_rule.ts";
 
 export type { PolicyRule } from "./policy_rule.ts";
@@ -45,8 +39,6 @@ export type { InterfaceAddress, Link, Prefix, Route, Scope, SourceRule } from ".
 /** The number in `ip route`'s "proto" column that marks routes as ours. */
 export const ROUTE_PROTOCOL = 117;
 
-const NETLINK_ROUTE = 0;
-const RECEIVE_BYTES = 64 * 1024; // the kernel fills dump answers up to 32 KiB
 const IFF_UP = 1;
 const AF_UNSPEC = 0;
 const TABLE_UNSPEC = 0;
@@ -56,9 +48,6 @@ const RTN_UNREACHABLE = 7;
 const FR_ACT_TO_TBL = 1;
 const IFA_F_NODAD = 0x02;
 
-const REMEDY: Readonly<Record<number, string>> = {
-  [ERRNO.EPERM]: "run as root or with CAP_NET_ADMIN",
-};
 /** What RTM_GETROUTE says where there is no way. */
 const NO_WAY: ReadonlySet<number> = new Set([
   ERRNO.ENETUNREACH,
@@ -83,32 +72,23 @@ export interface RouteRequest {
   readonly isUnreachable?: boolean;
 }
 
-/** A socket to the kernel's routing tables. */
+/** The kernel's routing tables. */
 export class Netlink implements Disposable {
-  readonly #fd: number;
-  readonly #buffer = new Mem(RECEIVE_BYTES);
-  readonly #bufferPointer = this.#buffer.pointer(0);
-  #sequence = 0;
-  #isClosed = false;
+  readonly #socket: NetlinkSocket;
 
   /**
-   * Opens the socket, in the network namespace of the calling thread.
+   * Opens a socket, in the network namespace of the calling thread.
    *
    * @throws {SyscallError} If the kernel has no rtnetlink or descriptors are used up.
    */
   constructor() {
-    // Safety: integers only.
-    const fd = libc.socket(AF.NETLINK, SOCK.RAW | SOCK.CLOEXEC, NETLINK_ROUTE);
-    this.#fd = check(fd, "open a netlink socket");
-    const [level, name] = SOCKET_OPTION.NETLINK_GET_STRICT_CHK;
-    // Safety: 4 bytes, read before the call returns. Kernels before 4.20 lack it and only filter less.
-    libc.setsockopt(this.#fd, level, name, Uint8Array.of(1, 0, 0, 0), 4);
+    this.#socket = new NetlinkSocket();
   }
 
   /** All interfaces, in the order of their numbers. */
   links(): Link[] {
     const request = new NetlinkRequest(RTM.GETLINK, NLM_F.DUMP, linkBody(0));
-    return this.#dump(request, () => "list network interfaces", readLink);
+    return this.#socket.dump(request, () => "list network interfaces", readLink);
   }
 
   /**
@@ -146,13 +126,13 @@ export class Netlink implements Disposable {
       request.attribute(ATTRIBUTE.IFLA_AF_SPEC | NESTED, families);
     }
     const wanted = Object.entries(change).map(([key, value]) => `${key}=${value}`).join(" ");
-    this.#exchange(request, () => `set ${wanted} on interface ${this.#nameOf(index)}`);
+    this.#socket.exchange(request, () => `set ${wanted} on interface ${this.#nameOf(index)}`);
   }
 
   /** All own addresses, of both families. */
   addresses(): InterfaceAddress[] {
     const request = new NetlinkRequest(RTM.GETADDR, NLM_F.DUMP, new Uint8Array(8));
-    return this.#dump(request, () => "list addresses", readAddress);
+    return this.#socket.dump(request, () => "list addresses", readAddress);
   }
 
   /**
@@ -178,7 +158,7 @@ export class Netlink implements Disposable {
   routes(): Route[] {
     return [AF.INET, AF.INET6].flatMap((family) => {
       const request = new NetlinkRequest(RTM.GETROUTE, NLM_F.DUMP, routeBody({ family }));
-      return this.#dump(request, () => "list routes", readRoute);
+      return this.#socket.dump(request, () => "list routes", readRoute);
     });
   }
 
@@ -205,7 +185,7 @@ export class Netlink implements Disposable {
     return [AF.INET, AF.INET6].flatMap((family) => {
       const request = new NetlinkRequest(RTM.GETRULE, NLM_F.DUMP, ruleBody(family, false));
       const read = (message: NetlinkMessage) => readSourceRule(message, ROUTE_PROTOCOL);
-      return this.#dump(request, () => "list routing rules", read);
+      return this.#socket.dump(request, () => "list routing rules", read);
     });
   }
 
@@ -234,7 +214,7 @@ export class Netlink implements Disposable {
    */
   addPolicyRule(rule: PolicyRule): void {
     const flags = NLM_F.ACK | NLM_F.CREATE | NLM_F.EXCL;
-    this.#exchange(
+    this.#socket.exchange(
       policyRuleRequest(RTM.NEWRULE, flags, rule, ROUTE_PROTOCOL),
       () => `add IPv${rule.family} routing rule ${rule.priority}`,
     );
@@ -249,7 +229,7 @@ export class Netlink implements Disposable {
   deletePolicyRule(rule: Pick<PolicyRule, "family" | "priority">): boolean {
     const { family, priority } = rule;
     try {
-      this.#exchange(
+      this.#socket.exchange(
         policyRuleRequest(RTM.DELRULE, NLM_F.ACK, { family, priority }, ROUTE_PROTOCOL),
         () => `delete IPv${family} routing rule ${priority}`,
       );
@@ -273,7 +253,7 @@ export class Netlink implements Disposable {
     const request = new NetlinkRequest(RTM.GETROUTE, 0, body)
       .attribute(ATTRIBUTE.RTA_DST, destination);
     try {
-      const found = this.#exchange(
+      const found = this.#socket.exchange(
         request,
         () => `look up the route to ${addressText(destination)}`,
       );
@@ -286,10 +266,7 @@ export class Netlink implements Disposable {
 
   /** Closes the socket. Safe to call twice. */
   close(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    // Safety: our own descriptor, closed once.
-    libc.close(this.#fd);
+    this.#socket.close();
   }
 
   /** Closes the socket. */
@@ -303,7 +280,7 @@ export class Netlink implements Disposable {
     const request = new NetlinkRequest(type, flags, body)
       .attribute(ATTRIBUTE.IFA_LOCAL, prefix.address)
       .attribute(ATTRIBUTE.IFA_ADDRESS, prefix.address);
-    this.#exchange(
+    this.#socket.exchange(
       request,
       () => `${verb} ${prefixText(prefix)} on interface ${this.#nameOf(index)}`,
     );
@@ -316,7 +293,7 @@ export class Netlink implements Disposable {
       .attributeU32(ATTRIBUTE.FRA_TABLE, table)
       .attributeU32(ATTRIBUTE.FRA_PRIORITY, priority)
       .attribute(ATTRIBUTE.FRA_PROTOCOL, Uint8Array.of(ROUTE_PROTOCOL));
-    this.#exchange(request, () => `${verb} from ${addressText(source)} table ${table}`);
+    this.#socket.exchange(request, () => `${verb} from ${addressText(source)} table ${table}`);
   }
 
   #route(type: number, flags: number, route: RouteRequest, verb: string): void {
@@ -329,58 +306,10 @@ export class Netlink implements Disposable {
     if (route.preferredSource) request.attribute(ATTRIBUTE.RTA_PREFSRC, route.preferredSource);
     if (route.metric) request.attributeU32(ATTRIBUTE.RTA_PRIORITY, route.metric);
     if (route.table !== undefined) request.attributeU32(ATTRIBUTE.RTA_TABLE, route.table);
-    this.#exchange(request, () => {
+    this.#socket.exchange(request, () => {
       const where = `on interface ${this.#nameOf(route.interfaceIndex)}`;
       return `${verb} ${prefixText(route.destination)} ${where}`;
     });
-  }
-
-  /** Reads a whole table, again if it changed meanwhile. */
-  #dump<T>(
-    request: NetlinkRequest,
-    attempt: () => string,
-    read: (message: NetlinkMessage) => T | undefined,
-  ): T[] {
-    let messages: NetlinkMessage[];
-    let isConsistent: boolean;
-    let triesLeft = 5; // a table that changes all the time is read as it comes
-    do {
-      messages = this.#exchange(request, attempt);
-      isConsistent = messages.every((message) => (message.flags & NLM_F.DUMP_INTR) === 0);
-    } while (!isConsistent && --triesLeft > 0);
-    return messages.map(read).filter((item) => item !== undefined);
-  }
-
-  /**
-   * Sends a request and reads until its end: an acknowledgement, an error, or all parts.
-   *
-   * @param attempt Called only on failure, since it may ask for an interface's name.
-   */
-  #exchange(request: NetlinkRequest, attempt: () => string): NetlinkMessage[] {
-    if (this.#isClosed) throw new TypeError("the netlink socket is closed");
-    const sequence = this.#sequence = (this.#sequence + 1) >>> 0;
-    const bytes = request.finish(sequence);
-    // Safety: the request is read before the call returns.
-    if (libc.sendBuffer(this.#fd, bytes, bytes.length, 0) < 0) throw failure(errno(), attempt);
-    const answers: NetlinkMessage[] = [];
-    for (;;) {
-      // Safety: the kernel writes at most RECEIVE_BYTES into a field of this object.
-      const length = libc.recv(this.#fd, this.#bufferPointer, RECEIVE_BYTES, 0);
-      if (length < 0) throw failure(errno(), attempt);
-      // Copied, since answers of several reads are held at once.
-      const answer = this.#buffer.u8.slice(0, length);
-      for (const message of readMessages(answer)) {
-        if (message.sequence !== sequence) continue; // left over from a request that threw
-        if (message.type === NLMSG.ERROR || message.type === NLMSG.DONE) {
-          const code = message.body.byteLength >= 4 ? -message.body.getInt32(0, true) : 0;
-          if (code > 0) throw failure(code, attempt);
-          return answers;
-        }
-        answers.push(message);
-        // A single look-up is answered by one message and nothing after it.
-        if ((message.flags & NLM_F.MULTI) === 0) return answers;
-      }
-    }
   }
 
   /** The name in quotes, or the number if it is gone. */
@@ -388,10 +317,6 @@ export class Netlink implements Disposable {
     const link = this.links().find((item) => item.index === index);
     return link === undefined ? `number ${index}` : `"${link.name}"`;
   }
-}
-
-function failure(code: number, attempt: () => string): SyscallError {
-  return new SyscallError(attempt(), code, REMEDY[code]);
 }
 
 function familyOf(address: Uint8Array): number {
