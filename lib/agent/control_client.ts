@@ -49,6 +49,8 @@ const NORMAL_CLOSURE = 1000;
 
 /** What the line tells the agent. No callback may throw. */
 export interface CoordinatorEvents {
+  /** A connection stands; nothing was said yet, and nobody has proven anything. */
+  opened?(): void;
   /** The first body to send, made anew for every connection. */
   hello(): Hello;
   /** The coordinator proved itself; its clock stood at this many unix seconds. */
@@ -229,6 +231,7 @@ class Attempt {
       open: () => {
         this.#after(GREETING_TIMEOUT_MS, () => this.#fail(tooSlow()));
         this.#connection?.send(first);
+        options.events.opened?.();
       },
       message: (bytes) => this.#receive(bytes),
       closed: (end) => this.#closed(end),

@@ -87,6 +87,7 @@ export class CoordinatorTalk {
       clock,
       ...(dial === undefined ? {} : { dial }),
       events: {
+        opened: () => parts.relay.prepare(),
         hello: () => this.#hello(),
         authenticated: (unixSeconds) => timestamps.raise(unixSeconds * 1000),
         message: (message) => this.#take(message),

@@ -35,7 +35,7 @@ export interface RelaySideOptions {
 export class RelaySide {
   readonly transport: RelayTransport;
 
-  /** Opens nothing: `welcomed` does. @throws {AgentError} `usage` if the URL is none. */
+  /** Opens nothing: `prepare` and `welcomed` do. @throws {AgentError} `usage` if the URL is none. */
   constructor(options: RelaySideOptions) {
     const url = controlUrl(options.url, RELAY_PATH);
     const { clock, tlsVerify, isInside = false, askTicket, peers } = options;
@@ -69,9 +69,13 @@ export class RelaySide {
     });
   }
 
+  /** The coordinator answers: it can be asked soon. */
+  prepare(): void {
+    this.transport.prepare();
+  }
+
   /** The coordinator can be asked: connects, for a peer may need this way before this node does. */
   welcomed(): void {
-    this.transport.connect();
-    this.transport.retryNow();
+    if (!this.transport.connect()) this.transport.retryNow();
   }
 }

@@ -8,7 +8,7 @@
  */
 
 import type { Socket } from "node:net";
-import { socketThroughProxy } from "../transport/relay_dialing.ts";
+import { socketTowards } from "../transport/relay_dialing.ts";
 import { AgentError, reasonOf } from "./errors.ts";
 
 /** How long the TCP, TLS and HTTP parts of a connection may take together. */
@@ -57,14 +57,14 @@ export type WebSocketDialer = (
 /** Opens a connection by the `ws` package, through the proxy of the environment if there is one. */
 export const dialWebSocket: WebSocketDialer = async ({ url, tlsVerify, maxMessage }, events) => {
   const { WebSocket } = await import("ws");
-  const through = await throughProxy(url, tlsVerify);
+  const way = await wayTo(url, tlsVerify);
   const socket = new WebSocket(url, {
     rejectUnauthorized: tlsVerify,
     handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
     maxPayload: maxMessage,
     perMessageDeflate: false, // sealed bytes do not shrink
     followRedirects: false,
-    ...(through === undefined ? {} : { createConnection: () => through }),
+    createConnection: () => way,
   });
   let error: AgentError | undefined;
   let isOver = false;
@@ -114,9 +114,9 @@ export function controlUrl(text: string, path: string): string {
   return `${scheme}//${url.host}${url.pathname.replace(/\/+$/, "")}${path}`;
 }
 
-async function throughProxy(url: string, tlsVerify: boolean): Promise<Socket | undefined> {
+async function wayTo(url: string, tlsVerify: boolean): Promise<Socket> {
   try {
-    return await socketThroughProxy(new URL(url), { tlsVerify });
+    return await socketTowards(new URL(url), { tlsVerify });
   } catch (cause) {
     throw dialError(url, tlsVerify, cause instanceof Error ? cause : new Error(String(cause)));
   }

@@ -3,11 +3,15 @@
  * has one too can be reached.
  *
  * ```
- *          connect              takeTicket             opened
- *  idle ────────────▶ asking ──────────────▶ dialing ─────────▶ open
- *                       ▲                        │                │
- *                       └── waiting, 0.5 … 30 s with jitter ◀─────┘ closed
+ *        prepare             connect            takeTicket, and the socket is open
+ *  idle ─────────▶ preparing ─────────▶ asking ─────────────────────────────────────▶ open
+ *   │   ◀── closed ───┘                 ▲    │                                          │
+ *   └─────────── connect ───────────────┤    └──▶ waiting, 0.5 … 30 s with jitter ◀─────┘ closed
+ *                                       └──────────┘
  * ```
+ *
+ * The socket is dialed while the ticket is asked for, or before: the first packet for a peer may
+ * wait for it, and each takes round trips of its own.
  *
  * What must hold: the connection is kept once it was wanted; what waits in it is bounded; a
  * connection that does not answer is noticed, within seconds if something is being sent.
@@ -16,7 +20,8 @@
  */
 
 import type { Clock } from "../base/clock.ts";
-import type { RelayDialer, RelaySocket, RelaySocketEvents } from "./relay_dialing.ts";
+import { RelayAttempt } from "./relay_attempt.ts";
+import type { RelayDialer, RelaySocket } from "./relay_dialing.ts";
 import {
   MAX_RELAY_DATAGRAM,
   RelayLink,
@@ -90,8 +95,11 @@ export class RelayTransport {
   readonly #peers = new Map<string, RelayPeer>();
   readonly #drops: RelayDropCounts = { queueFull: 0, noConnection: 0 };
   #receive: ((datagram: Uint8Array, path: RelayPath) => void) | undefined;
-  #state: "idle" | "asking" | "dialing" | "open" | "waiting" | "closed" = "idle";
-  #attempt: Attempt | undefined;
+  #state: "idle" | "preparing" | "asking" | "open" | "waiting" | "closed" = "idle";
+  #attempt: RelayAttempt | undefined;
+  /** What came first while `asking`: the ticket, or the open socket. */
+  #ticket: Uint8Array | undefined;
+  #socket: RelaySocket | undefined;
   #link: RelayLink | undefined;
   #waitMs = FIRST_WAIT_MS;
   #cancelTimer: (() => void) | undefined;
@@ -124,14 +132,29 @@ export class RelayTransport {
     this.#receive = receive;
   }
 
-  /** Opens the connection, and opens it again from then on. */
-  connect(): void {
-    if (this.#state === "idle") this.#ask();
+  /** The coordinator can be asked soon: dials already. Does nothing from the first `connect` on. */
+  prepare(): void {
+    if (this.#state !== "idle") return;
+    this.#state = "preparing";
+    this.#after(SETUP_TIMEOUT_MS, () => this.#failed("no answer"));
+    this.#dial();
+  }
+
+  /**
+   * Opens the connection, and opens it again from then on.
+   *
+   * @returns `false` if that was wanted before.
+   */
+  connect(): boolean {
+    if (this.#state !== "idle" && this.#state !== "preparing") return false;
+    this.#ask();
+    return true;
   }
 
   /** A way to a node is wanted: the same connection serves all. */
   want(_nodeId: string): void {
-    this.connect();
+    // What is being prepared is connected in a moment, when the coordinator can be asked.
+    if (this.#state === "idle") this.#ask();
   }
 
   /**
@@ -140,7 +163,9 @@ export class RelayTransport {
    */
   retryNow(): void {
     if (this.#state !== "waiting" && this.#state !== "asking") return;
+    if (this.#ticket !== undefined) return;
     this.#waitMs = FIRST_WAIT_MS;
+    this.#endAttempt();
     this.#ask();
   }
 
@@ -166,15 +191,8 @@ export class RelayTransport {
   /** The ticket that was asked for; one that nobody waits for is left to grow old. */
   takeTicket(ticket: Uint8Array): void {
     if (this.#state !== "asking") return;
-    this.#state = "dialing";
-    this.#attempt = new Attempt(this.#options.dial, {
-      open: (socket) => {
-        socket.send(ticket, () => {});
-        this.#opened(socket);
-      },
-      message: (message) => this.#link?.receive(message) ?? true,
-      closed: (reason) => this.#closed(reason),
-    });
+    this.#ticket ??= ticket;
+    this.#show();
   }
 
   /** Sends one datagram; copied. @returns `false` if it is lost. */
@@ -218,7 +236,7 @@ export class RelayTransport {
     this.#cancelTimer?.();
     this.#dropLink();
     this.#attempt?.close();
-    this.#attempt = undefined;
+    this.#forgetAttempt();
     return Promise.resolve();
   }
 
@@ -234,7 +252,28 @@ export class RelayTransport {
   #ask(): void {
     this.#state = "asking";
     this.#after(SETUP_TIMEOUT_MS, () => this.#failed("no answer"));
-    if (!this.#options.askTicket()) this.#failed("the coordinator cannot be reached");
+    if (!this.#options.askTicket()) return this.#failed("the coordinator cannot be reached");
+    if (this.#attempt === undefined) this.#dial();
+  }
+
+  #dial(): void {
+    this.#attempt = new RelayAttempt(this.#options.dial, {
+      open: (socket) => {
+        this.#socket = socket;
+        this.#show();
+      },
+      message: (message) => this.#link?.receive(message) ?? true,
+      closed: (reason) => this.#closed(reason),
+    });
+  }
+
+  /** Shows the ticket, once there is one, and somebody to show it to. */
+  #show(): void {
+    const [socket, ticket] = [this.#socket, this.#ticket];
+    if (socket === undefined || ticket === undefined) return;
+    this.#socket = this.#ticket = undefined;
+    socket.send(ticket, () => {});
+    this.#opened(socket);
   }
 
   #opened(socket: RelaySocket): void {
@@ -286,7 +325,12 @@ export class RelayTransport {
 
   #closed(reason: string): void {
     if (this.#state === "closed") return;
-    this.#attempt = undefined;
+    this.#forgetAttempt();
+    if (this.#state === "preparing") {
+      this.#cancelTimer?.();
+      this.#state = "idle";
+      return;
+    }
     this.#failure = reason;
     const { clock, events } = this.#options;
     const wasOpen = this.#dropLink();
@@ -299,7 +343,11 @@ export class RelayTransport {
 
   #endAttempt(): void {
     this.#attempt?.terminate();
-    this.#attempt = undefined;
+    this.#forgetAttempt();
+  }
+
+  #forgetAttempt(): void {
+    this.#attempt = this.#socket = this.#ticket = undefined;
   }
 
   #dropLink(): boolean {
@@ -313,71 +361,5 @@ export class RelayTransport {
     this.#cancelTimer?.();
     const { clock } = this.#options;
     this.#cancelTimer = clock.schedule(clock.now() + ms, callback);
-  }
-}
-
-/** What an attempt tells. */
-interface AttemptEvents {
-  open(socket: RelaySocket): void;
-  /** Returns `false` if the message makes no sense. */
-  message(bytes: Uint8Array): boolean;
-  closed(reason: string): void;
-}
-
-/** One connection, from dialing to its end; silent once it was ended from this side. */
-class Attempt {
-  /** Whether something came, or went, since this was last looked at. */
-  hasHeard = false;
-  hasSent = false;
-  #socket: RelaySocket | undefined;
-  #isOpen = false;
-  #isOver = false;
-
-  constructor(dial: RelayDialer, events: AttemptEvents) {
-    const open = () => {
-      if (!this.#isOver && this.#isOpen && this.#socket !== undefined) events.open(this.#socket);
-    };
-    const end = (reason: string) => {
-      if (this.#isOver) return;
-      this.#isOver = true;
-      events.closed(reason);
-    };
-    const socketEvents: RelaySocketEvents = {
-      open: () => {
-        this.#isOpen = true;
-        open();
-      },
-      message: (bytes) => {
-        this.hasHeard = true;
-        if (this.#isOver || events.message(bytes)) return;
-        this.#socket?.terminate();
-        end("it sent what makes no sense");
-      },
-      pong: () => {
-        this.hasHeard = true;
-      },
-      closed: end,
-    };
-    dial(socketEvents).then((socket) => {
-      this.#socket = socket;
-      if (this.#isOver) socket.terminate();
-      else open();
-    }, (error) => end(error instanceof Error ? error.message : String(error)));
-  }
-
-  ping(): void {
-    this.#socket?.ping();
-  }
-
-  /** Ends it in order. */
-  close(): void {
-    this.#isOver = true;
-    this.#socket?.close();
-  }
-
-  /** Ends it at once. */
-  terminate(): void {
-    this.#isOver = true;
-    this.#socket?.terminate();
   }
 }

@@ -4,9 +4,10 @@
  * @module
  */
 
-import type { Socket } from "node:net";
+import { connect as connectTcp, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { connectThroughProxy, nameOf, type ProxyEnvironment, proxyOf } from "./http_proxy.ts";
+import { raceToConnect } from "./raced_socket.ts";
 
 /** Where the coordinator takes relay connections. */
 export const RELAY_PATH = "/relay";
@@ -56,7 +57,7 @@ export interface RelayTarget {
 /**
  * Opens a connection to the relay.
  *
- * @throws {Error} when the way through the proxy fails; anything later is told by `closed`.
+ * @throws {Error} when there is no way there; anything later is told by `closed`.
  */
 export async function dialRelay(
   target: RelayTarget,
@@ -64,14 +65,14 @@ export async function dialRelay(
 ): Promise<RelaySocket> {
   const { WebSocket } = await import("ws");
   const url = new URL(target.url);
-  const through = await socketThroughProxy(url, target);
+  const way = await socketTowards(url, target);
   const socket = new WebSocket(url, {
     rejectUnauthorized: target.tlsVerify,
     handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
     maxPayload: MAX_RELAY_MESSAGE,
     perMessageDeflate: false, // sealed bytes do not shrink
     followRedirects: false,
-    ...(through === undefined ? {} : { createConnection: () => through }),
+    createConnection: () => way,
     // RFC 6455 §10.3 masks against programs that choose the bytes on the wire of a plain
     // connection. TLS hides them, and they are sealed besides; a zero mask saves a pass over them.
     ...(url.protocol === "wss:" && { generateMask: () => {} }),
@@ -106,27 +107,28 @@ export async function dialRelay(
 }
 
 /**
- * A connection through the proxy on the way to a URL, with TLS already on it where the URL wants
- * that; `undefined` where no proxy is on the way.
+ * A connection on the way to a URL, through the proxy where there is one, with TLS begun on it where
+ * the URL wants that.
  *
  * @throws {ProxyError} when the proxy does not let it through.
+ * @throws {Error} when nobody is there.
  */
-export async function socketThroughProxy(
+export async function socketTowards(
   url: URL,
   target: Pick<RelayTarget, "tlsVerify" | "env">,
-): Promise<Socket | undefined> {
-  const proxy = proxyOf(url, target.env ?? ((name) => Deno.env.get(name)));
-  if (proxy === undefined) return undefined;
+): Promise<Socket> {
   const isSecure = url.protocol === "wss:";
   const host = url.hostname.replace(/^\[|\]$/g, "");
   const port = url.port === "" ? (isSecure ? 443 : 80) : Number(url.port);
-  const socket = await connectThroughProxy(proxy, { host, port, timeoutMs: HANDSHAKE_TIMEOUT_MS });
-  if (!isSecure) return socket;
-  return connectTls({
-    socket,
-    servername: nameOf(host),
-    rejectUnauthorized: target.tlsVerify,
-    // The name for the certificate is the host's, whatever the proxy is called.
-    host,
-  });
+  const timeoutMs = HANDSHAKE_TIMEOUT_MS;
+  const tls = { servername: nameOf(host), rejectUnauthorized: target.tlsVerify };
+  const proxy = proxyOf(url, target.env ?? ((name) => Deno.env.get(name)));
+  if (proxy === undefined) {
+    const open = () =>
+      isSecure ? connectTls({ ...tls, host, port }) : connectTcp({ host, port, noDelay: true });
+    return await raceToConnect({ open, timeoutMs });
+  }
+  const socket = await connectThroughProxy(proxy, { host, port, timeoutMs });
+  // The name for the certificate is the host's, whatever the proxy is called.
+  return isSecure ? connectTls({ ...tls, socket, host }) : socket;
 }

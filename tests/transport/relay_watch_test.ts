@@ -32,6 +32,7 @@ class Bench {
   readonly clock = new LateClock();
   readonly log: string[] = [];
   canAsk = true;
+  dials = 0;
   events!: RelaySocketEvents;
   readonly transport: RelayTransport;
 
@@ -52,6 +53,7 @@ class Bench {
         return this.canAsk;
       },
       dial: (events) => {
+        this.dials++;
         this.events = events;
         return Promise.resolve(socket);
       },
@@ -193,8 +195,67 @@ Deno.test("RelayTransport asks again by a new line for the ticket that an old on
   bench.transport.retryNow();
   deepStrictEqual(bench.take(), ["ask"], "the line is another one");
   await bench.open();
-  deepStrictEqual(bench.take(), ["opened"]);
+  deepStrictEqual(bench.take(), ["terminate", "opened"], "and so is the connection");
   bench.transport.retryNow();
   bench.clock.advance(15_000);
   deepStrictEqual(bench.take(), [], "it stands");
+});
+
+Deno.test("RelayTransport.prepare() dials before anybody can be asked, and connect() makes use of it", async () => {
+  const isOpenFirst = [true, false];
+  for (const isOpen of isOpenFirst) {
+    const bench = new Bench();
+    bench.transport.prepare();
+    bench.transport.prepare();
+    await Promise.resolve();
+    if (isOpen) bench.events.open();
+    bench.transport.want("a".repeat(64));
+    deepStrictEqual([bench.dials, bench.take()], [1, []]);
+    strictEqual(bench.transport.connect(), true);
+    deepStrictEqual(bench.take(), ["ask"]);
+    bench.transport.takeTicket(new Uint8Array(32));
+    if (!isOpen) bench.events.open();
+    deepStrictEqual([bench.dials, bench.take()], [1, ["opened"]]);
+    strictEqual(bench.transport.connect(), false);
+    bench.transport.prepare();
+    strictEqual(bench.dials, 1);
+  }
+});
+
+Deno.test("RelayTransport dials anew when what was prepared is over", async () => {
+  const bench = new Bench();
+  bench.transport.prepare();
+  await Promise.resolve();
+  bench.events.closed("no ticket");
+  deepStrictEqual(bench.take(), [], "nobody had a way by it");
+  strictEqual(bench.clock.pending, 0);
+  strictEqual(bench.transport.failure, undefined);
+  bench.transport.connect();
+  await bench.open();
+  deepStrictEqual([bench.dials, bench.take()], [2, ["ask", "opened"]]);
+  const silent = new Bench();
+  silent.transport.prepare();
+  await Promise.resolve();
+  silent.clock.advance(15_000);
+  deepStrictEqual(silent.take(), ["terminate"]);
+  silent.transport.prepare();
+  silent.transport.close();
+  strictEqual(silent.clock.pending, 0);
+});
+
+Deno.test("RelayTransport dials while it asks, and asks for another ticket when that fails", async () => {
+  const bench = new Bench();
+  bench.transport.connect();
+  deepStrictEqual([bench.dials, bench.take()], [1, ["ask"]]);
+  bench.transport.takeTicket(new Uint8Array(32));
+  await Promise.resolve();
+  bench.events.closed("refused");
+  deepStrictEqual(bench.take(), []);
+  bench.clock.advance(500);
+  deepStrictEqual([bench.dials, bench.take()], [2, ["ask"]]);
+  await Promise.resolve();
+  bench.events.open();
+  deepStrictEqual(bench.take(), [], "by what ticket?");
+  bench.transport.takeTicket(new Uint8Array(32));
+  deepStrictEqual(bench.take(), ["opened"]);
 });
