@@ -26,6 +26,8 @@ interface Message {
 const PORTS = [3478, 3479, 3480] as const;
 /** How often a question is asked that is not answered. */
 const ATTEMPTS = 2;
+/** How often the one who is through tells the other one. */
+const TELLINGS = 4;
 
 class Socket {
   readonly #socket: Deno.DatagramConn;
@@ -139,13 +141,15 @@ async function punch(
   let to: [string, number] | undefined;
   let from: string | undefined;
   let directMs: number | undefined;
-  // Whoever is through goes on a little, for the other end to hear it.
-  const isOver = (now: number) => now > (directMs === undefined ? giveUpMs : directMs + 1_000);
+  // Whoever is through says so a few times, for the other end to hear it.
+  let tellings = 0;
+  const isOver = (now: number) => directMs === undefined ? now > giveUpMs : tellings === TELLINGS;
   for (let sentAt = -Infinity; !isOver(performance.now() - startedAt);) {
     if (performance.now() - sentAt > 200) {
       sentAt = performance.now();
       await socket.send({ op: "join", name, peer }, rendezvous, PORTS[2]);
       if (to) await socket.send({ op: "hello", name, heard: from !== undefined }, ...to);
+      if (directMs !== undefined) tellings++;
     }
     const got = await socket.receive(100);
     if (got === undefined) continue;
