@@ -4,8 +4,6 @@
 
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { formatEndpoint } from "../../lib/net/endpoint.ts";
-import { toHex } from "../../lib/base/bytes.ts";
-import { sha256 } from "../../lib/crypto/hash.ts";
 import { randomBytes } from "../../lib/crypto/random.ts";
 import type { NodeRecord, Psks, Roster } from "../../lib/wire/server_message.ts";
 import { readCachedRoster } from "../../lib/agent/membership.ts";
@@ -13,20 +11,13 @@ import { AT_COORDINATOR, PeerBook, type PeerGate } from "../../lib/agent/peer_bo
 import { RosterCopy } from "../../lib/agent/roster_copy.ts";
 import { StateFolder } from "../../lib/agent/state_folder.ts";
 import { FakeClock } from "../fakes/clock.ts";
+import { rosterNode } from "./roster_node.ts";
 import { inTempFolder } from "./temp_folder.ts";
 
 const PSKS: Psks = { kind: "psks", current: { epoch: 1, psk: randomBytes(32) } };
 
 function node(name: string, host: number, endpoint = `192.0.2.${host}:1`): NodeRecord {
-  const staticKey = sha256(new TextEncoder().encode(name));
-  return {
-    nodeId: toHex(sha256(staticKey)),
-    name,
-    staticKey,
-    addresses: { ipv4: `100.64.0.${host}`, ipv6: `fd00::${host}` },
-    statement: { sshPublicKey: Uint8Array.of(1), signature: Uint8Array.of(2), signedAt: 3 },
-    endpoints: [{ endpoint, source: "local" }],
-  };
+  return { ...rosterNode(name, host), endpoints: [{ endpoint, source: "local" }] };
 }
 
 function roster(version: number, upserts: NodeRecord[], rest: Partial<Roster> = {}): Roster {

@@ -13,25 +13,12 @@ import { RosterCopy } from "../../lib/agent/roster_copy.ts";
 import { StateFolder } from "../../lib/agent/state_folder.ts";
 import type { StaticPeerStatus } from "../../lib/agent/static_status.ts";
 import { fileTrustMethods, trustMethods } from "../../lib/agent/trust_methods.ts";
-import { toHex } from "../../lib/base/bytes.ts";
-import { sha256 } from "../../lib/crypto/hash.ts";
 import type { NodeRecord } from "../../lib/wire/server_message.ts";
 import { FakeClock } from "../fakes/clock.ts";
+import { rosterNode } from "./roster_node.ts";
 import { inTempFolder } from "./temp_folder.ts";
 
 const SELF = { name: "self", nodeId: "5e".repeat(32) };
-
-function node(name: string, host: number, seed = name): NodeRecord {
-  const staticKey = sha256(new TextEncoder().encode(seed));
-  return {
-    nodeId: toHex(sha256(staticKey)),
-    name,
-    staticKey,
-    addresses: { ipv4: `100.64.0.${host}`, ipv6: `fd00::${host}` },
-    statement: { sshPublicKey: Uint8Array.of(1), signature: Uint8Array.of(2), signedAt: 3 },
-    endpoints: [],
-  };
-}
 
 function isAbout(text: string) {
   return (error: unknown) => {
@@ -55,7 +42,7 @@ Deno.test("trustMethods() verify and forget the very key that was shown", () =>
       });
     const methods = trustMethods({ book, trust, self: () => SELF });
     const call = (method: string, params: Record<string, unknown>) => methods[method]!(params);
-    const [bob, other] = [node("bob", 2), node("bob", 2, "another key")];
+    const [bob, other] = [rosterNode("bob", 2), rosterNode("bob", 2, "another key")];
 
     deepStrictEqual(call("peer-identity", {}), SELF);
     throws(() => call("peer-identity", { peer: "bob" }), isAbout("no such peer"));

@@ -28,6 +28,7 @@ const NODE: NodeRecord = {
   endpoints: ENDPOINTS,
   os: "linux",
 };
+
 /** What a node says that joins. */
 export const HELLO: Hello = {
   kind: "hello",
