@@ -12,12 +12,12 @@
  * @module
  */
 
-import { Pair } from "../lab/peers/pair.ts";
-import { firstPing, type Running } from "../lab/peers/racer.ts";
+import type { Pair } from "../lab/peers/pair.ts";
+import type { Running } from "../lab/peers/racer.ts";
 import { sleep } from "../lab/processes.ts";
-import { installPackages } from "../packages.ts";
-import { median, residentMegabytes, useCompiledProgram } from "./compiled.ts";
+import { median, residentMegabytes } from "./compiled.ts";
 import { parseFlags, say } from "./flags.ts";
+import { withOnePair } from "./one_pair.ts";
 import { IDLE_AFTER_MS, iperf } from "./throughput_measure.ts";
 
 /** Longest turn of one load, in seconds. */
@@ -28,22 +28,10 @@ const GROWTH = { factor: 1.03, megabytes: 1 } as const;
 const LOADS = [["--bidir", "-P", "4"], ["-u", "-l", "64", "-b", "0"], ["-R", "-P", "10"]] as const;
 
 const flags = parseFlags({ seconds: 600 }, { plane: "linux" }, ["source"]);
-if (flags.plane !== "linux" && flags.plane !== "portable") {
-  throw new RangeError(`plane must be linux or portable, is "${flags.plane}"`);
-}
-if (flags.source) await installPackages(["ip", "nsenter", "ping"]);
-else await useCompiledProgram();
-const { tunnelmesh } = await import("../lab/peers/ours.ts");
-const isFlat = await soak(tunnelmesh("tunnelmesh", flags.plane));
+const isFlat = await withOnePair(flags, soak);
 Deno.exit(isFlat ? 0 : 1);
 
-async function soak(racer: ReturnType<typeof tunnelmesh>): Promise<boolean> {
-  const lack = await racer.lack();
-  if (lack !== undefined) throw new Error(`Cannot measure: ${lack}`);
-  await using pair = await Pair.create();
-  const running = await racer.start(pair);
-  await firstPing(pair.a, running.target, running.startedAt);
-  await running.settled?.();
+async function soak(pair: Pair, running: Running): Promise<boolean> {
   await sleep(IDLE_AFTER_MS);
   const until = performance.now() + flags.seconds * 1000;
   const [samples, bytes] = await Promise.all([

@@ -12,12 +12,12 @@
  * @module
  */
 
-import { Pair } from "../lab/peers/pair.ts";
-import { firstPing, type Running } from "../lab/peers/racer.ts";
+import type { Pair } from "../lab/peers/pair.ts";
+import type { Running } from "../lab/peers/racer.ts";
 import { must, run, sleep } from "../lab/processes.ts";
-import { installPackages, isThere } from "../packages.ts";
-import { useCompiledProgram } from "./compiled.ts";
+import { isThere } from "../packages.ts";
 import { parseFlags, say } from "./flags.ts";
+import { withOnePair } from "./one_pair.ts";
 import { iperf } from "./throughput_measure.ts";
 
 const PACKET = 1408;
@@ -30,23 +30,10 @@ const ROWS = 25;
 const LEAST_PERCENT = 0.5;
 
 const flags = parseFlags({ seconds: 5 }, { plane: "linux" }, ["source"]);
-if (flags.plane !== "linux" && flags.plane !== "portable") {
-  throw new RangeError(`plane must be linux or portable, is "${flags.plane}"`);
-}
-if (flags.source) await installPackages(["ip", "nsenter", "ping"]);
-else await useCompiledProgram();
-const { tunnelmesh } = await import("../lab/peers/ours.ts");
-await profile();
+await withOnePair(flags, profile);
 Deno.exit(0);
 
-async function profile(): Promise<void> {
-  const racer = tunnelmesh("tunnelmesh", flags.plane as "linux" | "portable");
-  const lack = await racer.lack();
-  if (lack !== undefined) throw new Error(`Cannot measure: ${lack}`);
-  await using pair = await Pair.create();
-  const running = await racer.start(pair);
-  await firstPing(pair.a, running.target, running.startedAt);
-  await running.settled?.();
+async function profile(pair: Pair, running: Running): Promise<void> {
   const total = flags.seconds + 2 * MARGIN_SECONDS;
   const load = iperf(pair, running.target, total, "-t", String(total));
   await sleep(MARGIN_SECONDS * 1000);
