@@ -80,6 +80,7 @@ export class PairEnd {
   /** Waits for both keys to be proven, and for the question. */
   async met(): Promise<Met> {
     await this.process.shows(/Pair with .* \[y, n/);
+    await this.#hasMet(1);
     return this.#event<Met>("met");
   }
 
@@ -91,6 +92,7 @@ export class PairEnd {
   async question(number: number): Promise<{ readonly met: Met; readonly yes: string }> {
     const questions = `(?:Pair with [^]*?\\[(\\w+), n[^]*?){${number}}`;
     const [, yes] = await this.process.shows(new RegExp(questions));
+    await this.#hasMet(number);
     return { met: this.#event<Met>("met"), yes: yes! };
   }
 
@@ -139,6 +141,11 @@ export class PairEnd {
 
   get #keyboard(): string {
     return `${this.folder}/${this.host.name}.keyboard`;
+  }
+
+  /** Waits until so many were met: what is said on one stream may be read before the other one's. */
+  async #hasMet(number: number): Promise<void> {
+    await this.process.shows(new RegExp(`(?:"event":"met"[^]*?\\n[^]*?){${number}}`));
   }
 
   #event<T>(event: string): T {
