@@ -133,7 +133,7 @@ async function connects(late: StaticEnd): Promise<number[]> {
     const asking = ["ping", "-n", "-i", String(PING_EVERY_MS / 1000), "10.9.0.1"];
     const pinging = late.host.start(asking);
     // A single packet may be lost among those of the transfer; the session was there for the next.
-    const [, number, ms] = await pinging.shows(/icmp_seq=(\d+) .* time=([\d.]+) ms/)
+    const [, number, ms] = await pinging.shows(/icmp_seq=(\d+) .* time=([\d.]+) ms/, 20_000)
       .catch(() => [undefined, Infinity, 0]);
     times.push((Number(number) - 1) * PING_EVERY_MS + Number(ms));
     await pinging.stop();
