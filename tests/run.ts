@@ -82,7 +82,8 @@ async function deno(...args: string[]): Promise<Outcome> {
   return outcomeOf(
     await exec([Deno.execPath(), ...args], {
       cwd: root,
-      ...(options.soak && { env: { TUNNELMESH_SOAK: "1" }, timeoutMs: 3_600_000 }),
+      timeoutMs: options.soak ? 3_600_000 : 900_000,
+      ...(options.soak && { env: { TUNNELMESH_SOAK: "1" } }),
     }),
   );
 }
