@@ -6,8 +6,7 @@
  * another thread sends meanwhile fits anyway.
  *
  * Over IPv4 whoever meets the narrow link makes the fragments. Over IPv6 this machine does, and so
- * only where it has heard of that link: there is no way to tell the kernel of one (IPV6_MTU counts
- * for what is fragmented for other reasons).
+ * only where it has heard of that link: too_big.ts tells it of one.
  *
  * @module
  */

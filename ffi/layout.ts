@@ -100,6 +100,9 @@ export const SOCKET_OPTION = {
   NETLINK_GET_STRICT_CHK: [270, 12],
 } as const satisfies Record<string, readonly [level: number, name: number]>;
 
+/** ICMPv6 (RFC 4443): its number, the length of its header, and the message of a narrow link. */
+export const ICMPV6 = { protocol: 58, header: 8, packetTooBig: 2 } as const;
+
 /** Value of IP_MTU_DISCOVER and IPV6_MTU_DISCOVER: never fragment, honour the known path MTU. */
 export const PMTUDISC_DO = 2;
 /** Another one: let anybody on the way fragment. */

@@ -14,6 +14,7 @@ import { SOCKET_OPTION } from "./layout.ts";
 import { libc } from "./libc.ts";
 import { largestDatagram } from "./path_mtu.ts";
 import type { Poller } from "./poller.ts";
+import { tellTooBig } from "./too_big.ts";
 import {
   type Endpoint,
   type FormatEndpoint,
@@ -31,6 +32,8 @@ import { UdpBuffers, UdpSocket } from "./udp_socket.ts";
 const BUFFER_BYTES = 16 * 1024 * 1024;
 /** Ours: twice this many pairs of ends are remembered. */
 const PATH_GENERATION = 2048;
+/** What the kernel counts as part of a packet by IPv6, without options. */
+const IPV6_AND_UDP_HEADERS = 48;
 /** How often a free port of one family may turn out to be taken in the other. */
 const PORT_TRIES = 16;
 
@@ -281,6 +284,17 @@ export class UdpLinux {
    */
   largestDatagram(path: UdpEnds): number | undefined {
     return largestDatagram(this.#own(path));
+  }
+
+  /**
+   * Tells the system that no longer datagram fits a path in one piece, which it may have heard from
+   * nobody: what may travel in fragments does from then on. Only IPv6 has need of that.
+   *
+   * @param bytes Without IP and UDP headers.
+   * @returns `false` if it could not be told.
+   */
+  tellLargest(path: UdpEnds, bytes: number): boolean {
+    return tellTooBig(this.#own(path), this.port, bytes + IPV6_AND_UDP_HEADERS);
   }
 
   /** The sockets' descriptors, -1 for a family that is missing; they stay ours. */

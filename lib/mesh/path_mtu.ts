@@ -44,6 +44,8 @@ export interface MtuHost {
   readonly raiseAfterMs: () => number;
   /** Largest datagram that fits a path as far as the system knows; costs some system calls. */
   largestDatagram(path: Path): number | undefined;
+  /** Tells the system how long a datagram fits a path in one piece: it may have heard of no limit. */
+  tellLargest(path: Path, bytes: number): void;
   /** Round trip of the session in use. */
   rttMs(): number | undefined;
   /** When packets last passed; `-Infinity` for never. */
@@ -221,8 +223,12 @@ export class PathMtu {
   #searched(): void {
     this.#search = undefined;
     const known = this.#current!;
-    if (known.size < MIN_MTU && known.size > 0) this.#tryFragments(0);
-    else known.passesFragments = true;
+    if (known.size >= MIN_MTU || known.size <= 0) {
+      known.passesFragments = true;
+      return;
+    }
+    this.#host.tellLargest(this.#path!, known.size + DATA_OVERHEAD);
+    this.#tryFragments(0);
   }
 
   #tryFragments(tried: number): void {

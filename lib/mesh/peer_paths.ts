@@ -124,6 +124,7 @@ export class PeerPaths {
       mtu: options.mtu ?? DEFAULT_MTU,
       raiseAfterMs: () => sessions.limits.raiseMtuAfterMs,
       largestDatagram: (path) => carrier.largestDatagram(path),
+      tellLargest: (path, bytes) => carrier.tellLargest(path, bytes),
       rttMs: () => this.#session?.rttMs,
       usedAt: () => {
         plane.refresh?.();

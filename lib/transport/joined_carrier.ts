@@ -93,6 +93,11 @@ export class JoinedCarrier {
     return this.#carriers[peerPath.kind]?.largestDatagram?.(peerPath);
   }
 
+  /** Tells the system how much fits a path of UDP; see `DatagramSocket.tellLargest`. */
+  tellLargest(path: UdpPath | { readonly kind: string }, bytes: number): void {
+    if (isUdpPath(path)) this.#udp.tellLargest?.(path, bytes);
+  }
+
   /** Ways to a node that are there, beside UDP: SSH before relay. */
   pathsTo(nodeId: string): PeerPath[] {
     return this.#all.map((carrier) => carrier.pathTo(nodeId)).filter((path) => path !== undefined);

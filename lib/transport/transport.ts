@@ -57,6 +57,13 @@ export interface DatagramSocket {
    * @returns `undefined` where it is not known. A socket that cannot tell leaves the method out.
    */
   largestDatagram?(path: UdpPath): number | undefined;
+  /**
+   * Tells the system that no longer datagram fits a path in one piece, for one that makes fragments
+   * only where it has heard of that. A socket that need not leaves the method out.
+   *
+   * @param bytes Without IP and UDP headers.
+   */
+  tellLargest?(path: UdpPath, bytes: number): void;
   /** Stops receiving and closes. Safe to call twice. */
   close(): Promise<void>;
 }

@@ -177,6 +177,36 @@ Deno.test(
   },
 );
 
+Deno.test(
+  "UdpLinux.tellLargest() has the system make fragments for a narrow way by IPv6",
+  NEEDS_NET_ADMIN,
+  async () => {
+    await using bench = await TwoNamespaces.create();
+    const far = address("2001:db8::2");
+    const path = bench.one.path({ address: far, port: bench.two.port });
+    await bench.exchange();
+    const own = bench.one.path({ address: far, port: 9 }, address("2001:db8::1"));
+    const other = bench.one.path({ address: address("192.0.2.2"), port: bench.two.port });
+    bench.first.within(() => {
+      strictEqual(bench.one.largestDatagram(path), 1452, "nobody said anything");
+      strictEqual(bench.one.tellLargest(other, 1000), false, "by IPv4 there is no need");
+      strictEqual(bench.one.largestDatagram(other), 1472);
+      ok(bench.one.tellLargest(path, 1300));
+      strictEqual(bench.one.largestDatagram(path), 1300);
+      ok(bench.one.tellLargest(own, 1232));
+      strictEqual(bench.one.largestDatagram(own), 1232);
+      strictEqual(bench.one.largestDatagram(path), 1232, "it is of the host, not of the port");
+      ok(bench.one.tellLargest(path, 1000));
+      strictEqual(bench.one.largestDatagram(path), 1232, "no IPv6 link is narrower");
+    });
+    strictEqual(bench.one.send(new Uint8Array(1233), path), false);
+    // The cable gets as narrow as it was said to be, and drops what is longer without a word.
+    await bench.second.run("ip", "link", "set", "veth-b", "mtu", "1280");
+    ok(bench.one.send(new Uint8Array(1312), path, true));
+    strictEqual((await bench.atTwo.next()).length, 1312, "in two pieces, put together again");
+  },
+);
+
 Deno.test("UdpLinux.send() heeds a router that says what fits", NEEDS_NET_ADMIN, async () => {
   await using bench = await TwoNamespaces.create();
   // Behind the second namespace, which forwards, lies a narrower cable.

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, fail, ok, strictEqual } from "node:assert/strict";
 import { PathMtu } from "../../lib/mesh/path_mtu.ts";
 import { DEFAULT_LIMITS } from "../../lib/session/limits.ts";
 import { DATA_OVERHEAD } from "../../lib/session/transport_keys.ts";
@@ -248,6 +248,7 @@ Deno.test("PathMtu probes no stream, and takes only what was asked by the path i
     mtu: 1408,
     raiseAfterMs: () => MINUTE_MS,
     largestDatagram: () => undefined,
+    tellLargest: () => fail("there is no reason to"),
     rttMs: () => 10,
     usedAt: () => clock.now(),
     probe: (size) => probed.push(size),
@@ -272,4 +273,35 @@ Deno.test("PathMtu probes no stream, and takes only what was asked by the path i
   mtu.lost();
   clock.advance(10 * MINUTE_MS);
   deepStrictEqual(probed, [], "nothing is left of a session that ended");
+});
+
+Deno.test("PathMtu tells the system of a path that is too narrow for whole packets, before it tries fragments", () => {
+  const clock = new FakeClock();
+  const path = { kind: "udp", key: "udp [2001:db8::1]:1", remote: "[2001:db8::1]:1" } as const;
+  const said: string[] = [];
+  const applied: number[] = [];
+  const mtu: PathMtu = new PathMtu({
+    clock,
+    mtu: 1408,
+    raiseAfterMs: () => 10 * MINUTE_MS,
+    largestDatagram: () => undefined,
+    tellLargest: (to, bytes) => said.push(`${to.key}: ${bytes}`),
+    rttMs: () => 10,
+    usedAt: () => clock.now(),
+    probe: (size, how) => {
+      if (how === "in-fragments") said.push(`${size} in fragments`);
+      if (size > 1200 && how === "whole") return;
+      clock.schedule(clock.now() + 10, () => mtu.fits(path, size));
+    },
+    apply: (limit) => applied.push(limit.mtu),
+  });
+  mtu.used(path);
+  clock.advance(20_000);
+  deepStrictEqual(said, [`${path.key}: ${1200 + DATA_OVERHEAD}`, "1280 in fragments"]);
+  strictEqual(applied.at(-1), 1280);
+  // A system forgets what it was told; it is told at each look.
+  said.length = 0;
+  clock.advance(30_000);
+  deepStrictEqual(said, [`${path.key}: ${1200 + DATA_OVERHEAD}`, "1280 in fragments"]);
+  mtu.lost();
 });
