@@ -50,8 +50,8 @@ const options = parseOptions(Deno.args);
  * files that a compiled program could lack are all loaded by other tests.
  */
 const ONCE = [
-  ...["flood", "hairpin", "mtu", "nat_matrix", "psk_rotation", "relay_trust", "switching"],
-  "up_replay",
+  ...["flood", "hairpin", "mtu", "nat_matrix", "psk_rotation", "relay_trust"],
+  ...["stolen_ssh_key", "switching", "up_replay"],
 ].map((name) => `tests/e2e/${name}_test.ts`);
 
 /** The only thing that pure tests may see: how large they shall be. */
