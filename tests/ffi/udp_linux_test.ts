@@ -1,10 +1,5 @@
 /**
- * Real UDP sockets in network namespaces. Needs root.
- *
- * ```
- *  one ── veth a ═══════ veth b ── two         192.0.2.1, .3 │ 192.0.2.2     /24
- *                                           2001:db8::1, ::3 │ 2001:db8::2   /64
- * ```
+ * Real UDP sockets in network namespaces, drawn in two_namespaces.ts. Needs root.
  *
  * @module
  */
@@ -19,14 +14,14 @@ import {
 } from "node:assert/strict";
 import { Netlink } from "../../ffi/netlink.ts";
 import { Poller } from "../../ffi/poller.ts";
-import type { UdpLinux } from "../../ffi/udp_linux.ts";
 import { LinuxUdpPath } from "../../ffi/udp_path.ts";
-import { formatEndpoint, type IpAddress } from "../../lib/net/endpoint.ts";
+import { formatEndpoint } from "../../lib/net/endpoint.ts";
 import { parseIpAddress } from "../../lib/net/ip_address.ts";
 import type { DatagramSocket } from "../../lib/transport/transport.ts";
 import { testDatagramSocket } from "../transport/contract.ts";
 import { Namespace, NEEDS_NET_ADMIN } from "./namespace.ts";
-import { addLoopbackAddresses, Arrivals, fail, openUdp } from "./udp_bench.ts";
+import { setUpLink, TwoNamespaces } from "./two_namespaces.ts";
+import { addLoopbackAddresses, fail, openUdp } from "./udp_bench.ts";
 
 const address = parseIpAddress;
 
@@ -158,87 +153,6 @@ Deno.test("UdpLinux may be closed by the datagram it delivers", NEEDS_NET_ADMIN,
   await poller.close();
 });
 
-Deno.test(
-  "UdpLinux.send() says that a datagram is too large, and what fits",
-  NEEDS_NET_ADMIN,
-  async () => {
-    await using bench = await TwoNamespaces.create();
-    for (const [far, fits] of [["192.0.2.2", 1472], ["2001:db8::2", 1452]] as const) {
-      const path = bench.one.path({ address: address(far), port: bench.two.port });
-      strictEqual(bench.one.send(new Uint8Array(fits + 1), path), false, far);
-      strictEqual(bench.one.sendError, "too-large", far);
-      strictEqual(bench.first.within(() => bench.one.largestDatagram(path)), fits, far);
-      strictEqual(bench.one.send(new Uint8Array(fits), path), true, far);
-      strictEqual(bench.one.sendError, undefined, far);
-      strictEqual((await bench.atTwo.next()).length, fits, "whole, in one piece");
-      strictEqual(bench.one.send(new Uint8Array(70_000), path), false);
-      strictEqual(bench.one.sendError, "too-large", "more than a datagram can hold");
-    }
-  },
-);
-
-Deno.test(
-  "UdpLinux.tellLargest() has the system make fragments for a narrow way by IPv6",
-  NEEDS_NET_ADMIN,
-  async () => {
-    await using bench = await TwoNamespaces.create();
-    const far = address("2001:db8::2");
-    const path = bench.one.path({ address: far, port: bench.two.port });
-    await bench.exchange();
-    const own = bench.one.path({ address: far, port: 9 }, address("2001:db8::1"));
-    const other = bench.one.path({ address: address("192.0.2.2"), port: bench.two.port });
-    bench.first.within(() => {
-      strictEqual(bench.one.largestDatagram(path), 1452, "nobody said anything");
-      strictEqual(bench.one.tellLargest(other, 1000), false, "by IPv4 there is no need");
-      strictEqual(bench.one.largestDatagram(other), 1472);
-      ok(bench.one.tellLargest(path, 1300));
-      strictEqual(bench.one.largestDatagram(path), 1300);
-      ok(bench.one.tellLargest(own, 1232));
-      strictEqual(bench.one.largestDatagram(own), 1232);
-      strictEqual(bench.one.largestDatagram(path), 1232, "it is of the host, not of the port");
-      ok(bench.one.tellLargest(path, 1000));
-      strictEqual(bench.one.largestDatagram(path), 1232, "no IPv6 link is narrower");
-    });
-    strictEqual(bench.one.send(new Uint8Array(1233), path), false);
-    // The cable gets as narrow as it was said to be, and drops what is longer without a word.
-    await bench.second.run("ip", "link", "set", "veth-b", "mtu", "1280");
-    ok(bench.one.send(new Uint8Array(1312), path, true));
-    strictEqual((await bench.atTwo.next()).length, 1312, "in two pieces, put together again");
-  },
-);
-
-Deno.test("UdpLinux.send() heeds a router that says what fits", NEEDS_NET_ADMIN, async () => {
-  await using bench = await TwoNamespaces.create();
-  // Behind the second namespace, which forwards, lies a narrower cable.
-  await using third = await Namespace.create();
-  const veth = "ip link add veth-c mtu 1300 type veth peer name veth-d mtu 1300 netns";
-  await bench.second.run(...veth.split(" "), third.name);
-  setUpLink(bench.second, "veth-c", ["198.51.100.1", "2001:db8:1::1"]);
-  setUpLink(third, "veth-d", ["198.51.100.2", "2001:db8:1::2"]);
-  const forward = ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"];
-  await bench.second.run("sysctl", "-qw", ...forward);
-  for (const [gateway, far, fits] of WAYS) {
-    await bench.first.run("ip", "route", "add", "default", "via", gateway);
-    const path = bench.one.path({ address: address(far), port: 9 });
-    ok(bench.one.send(new Uint8Array(fits + 1), path), "nothing is known yet");
-    let tries = 0;
-    while (bench.one.send(new Uint8Array(fits + 1), path)) {
-      ok(++tries < 500, "the router's answer has come");
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-    strictEqual(bench.one.sendError, "too-large", far);
-    strictEqual(bench.first.within(() => bench.one.largestDatagram(path)), fits, far);
-    ok(bench.one.send(new Uint8Array(fits), path), far);
-  }
-  deepStrictEqual(bench.failures, []);
-});
-
-/** Gateway, far end, and the largest datagram that fits 1300 bytes. */
-const WAYS: [gateway: string, far: string, fits: number][] = [
-  ["192.0.2.2", "198.51.100.2", 1272],
-  ["2001:db8::2", "2001:db8:1::2", 1252],
-];
-
 Deno.test("UdpLinux holds what arrives while nobody reads", NEEDS_NET_ADMIN, async () => {
   await using namespace = await Namespace.create();
   await addLoopbackAddresses(namespace);
@@ -343,19 +257,6 @@ Deno.test("UdpLinux.path() refuses what is no pair of ends", async () => {
   await poller.close();
 });
 
-/** Gives an interface addresses and sets it up. */
-function setUpLink(namespace: Namespace, name: string, addresses: string[]): void {
-  namespace.within(() => {
-    using netlink = new Netlink();
-    const { index } = netlink.link(name)!;
-    for (const text of addresses) {
-      const bytes: IpAddress = address(text);
-      netlink.addAddress(index, { address: bytes, length: bytes.length === 4 ? 24 : 64 });
-    }
-    netlink.setLink(index, { isUp: true });
-  });
-}
-
 function indexOf(namespace: Namespace, name: string): number {
   return namespace.within(() => {
     using netlink = new Netlink();
@@ -373,57 +274,5 @@ async function settle(namespace: Namespace): Promise<void> {
     // sl local_address rem_address st tx_queue:rx_queue …
     const lines = tables.flatMap((table) => table.trim().split("\n").slice(1));
     if (lines.every((line) => line.trim().split(/\s+/)[4]!.endsWith(":00000000"))) return;
-  }
-}
-
-/** The picture at the top. */
-class TwoNamespaces implements AsyncDisposable {
-  readonly poller = new Poller();
-  readonly failures: Error[] = [];
-  readonly one: UdpLinux;
-  readonly two: UdpLinux;
-  readonly atOne: Arrivals;
-  readonly atTwo: Arrivals;
-
-  private constructor(
-    readonly first: Namespace,
-    readonly second: Namespace,
-    readonly linkLocalOfTwo: string,
-  ) {
-    this.one = first.within(() => openUdp({ port: 0, poller: this.poller }));
-    this.two = second.within(() => openUdp({ port: 0, poller: this.poller }));
-    this.atOne = new Arrivals(this.one, this.failures);
-    this.atTwo = new Arrivals(this.two, this.failures);
-  }
-
-  static async create(): Promise<TwoNamespaces> {
-    await using stack = new AsyncDisposableStack();
-    const first = stack.use(await Namespace.create());
-    const second = stack.use(await Namespace.create());
-    const veth = "ip link add veth-a type veth peer name veth-b netns";
-    await first.run(...veth.split(" "), second.name);
-    setUpLink(first, "veth-a", ["192.0.2.1", "192.0.2.3", "2001:db8::1", "2001:db8::3", "fe80::a"]);
-    setUpLink(second, "veth-b", ["192.0.2.2", "2001:db8::2", "fe80::b"]);
-    const bench = new TwoNamespaces(first, second, "fe80::b");
-    stack.move(); // the bench disposes of them
-    return bench;
-  }
-
-  /** Shows that both sockets still work, in both families. */
-  async exchange(): Promise<void> {
-    for (const far of ["192.0.2.2", "2001:db8::2"]) {
-      const path = this.one.path({ address: address(far), port: this.two.port });
-      ok(this.one.send(Uint8Array.of(1), path));
-      ok(this.two.send(Uint8Array.of(2), (await this.atTwo.next()).path));
-      notStrictEqual(await this.atOne.next(), undefined);
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.one.close();
-    await this.two.close();
-    await this.poller.close();
-    await this.first[Symbol.asyncDispose]();
-    await this.second[Symbol.asyncDispose]();
   }
 }
