@@ -21,11 +21,14 @@ export async function kernelDrops(nodes: readonly { readonly host: Host }[]): Pr
   return counts.reduce((sum, count) => sum + count, 0);
 }
 
-/** How many datagrams of IPv4 found the queue of a UDP socket full so far. */
+/** How many datagrams found the queue of a UDP socket full so far, in both families. */
 export async function socketDrops(host: Host): Promise<number> {
-  const snmp = await host.must(["cat", "/proc/net/snmp"]);
-  const [, names, values] = /^Udp: (.*)\nUdp: (.*)$/m.exec(snmp)!;
-  return Number(values!.split(" ")[names!.split(" ").indexOf("RcvbufErrors")]);
+  // Each family has its own; there is no second file where a kernel has no IPv6.
+  const { stdout } = await host.run(["cat", "/proc/net/snmp", "/proc/net/snmp6"]);
+  const [, names, values] = /^Udp: (.*)\nUdp: (.*)$/m.exec(stdout)!;
+  const ofIpv4 = Number(values!.split(" ")[names!.split(" ").indexOf("RcvbufErrors")]);
+  const ofIpv6 = Number(/^Udp6RcvbufErrors\s+(\d+)$/m.exec(stdout)?.[1] ?? 0);
+  return ofIpv4 + ofIpv6;
 }
 
 async function dropsAt(host: Host): Promise<number> {
