@@ -14,6 +14,7 @@ import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import type { PskAnswer } from "../../lib/agent/coordinator_admin.ts";
 import type { PskStatus } from "../../lib/coordinator/coordinator_options.ts";
 import type { DropReason } from "../../lib/session/actions.ts";
+import { watchStalls } from "../lab/machine.ts";
 import { pings } from "../lab/namespaces.ts";
 import { eventually, sleep } from "../lab/processes.ts";
 import { kernelDrops, LOST_SHARE } from "./losses.ts";
@@ -40,6 +41,9 @@ const RATE_SHARE = IS_SOAK ? 0.6 : 0.2;
 
 /** So long nothing more must have arrived for all of it to be there. */
 const QUIET_SECONDS = 3;
+
+/** A machine that does not run a test for so long did not run the nodes either. */
+const HALT_MS = 250;
 
 /** UDP ports that a and c send to. */
 const PORTS = [5001, 5002] as const;
@@ -69,6 +73,9 @@ Deno.test("the mesh PSK is replaced under load without a packet lost, for who is
   const dropsBefore = await sessionDrops([a, b, c]);
   const droppedBefore = await kernelDrops([a, b, c]);
   const arrivals = await watchArrivals(mesh, b);
+  const stall = watchStalls();
+  const queueFull = async () => (await b.glance()).drops["queue-full"] ?? 0;
+  const queueFullBefore = await queueFull();
   const startedAt = performance.now();
   const probes = [a, c].map((node, i) => {
     const numbers = [PORTS[i], MAX_SECONDS, RATE].map(String);
@@ -98,6 +105,10 @@ Deno.test("the mesh PSK is replaced under load without a packet lost, for who is
   const overflowed = await kernelDrops([a, b, c]) - droppedBefore;
   const after = await Promise.all([a, c].map((node) => node.peer("b")));
   const dropsAfter = await sessionDrops([a, b, c]);
+  // After a halt all comes at once, and more than may wait for a session that is not confirmed yet.
+  const stallMs = stall();
+  const isHalted = !IS_SOAK && stallMs > HALT_MS;
+  const excused = isHalted ? await queueFull() - queueFullBefore : 0;
   let lost = 0;
   for (const [i, name] of ["a", "c"].entries()) {
     lost += sent[i]! - arrived[i]!;
@@ -111,8 +122,10 @@ Deno.test("the mesh PSK is replaced under load without a packet lost, for who is
   }
   figure("of these by full queues of the kernel", overflowed, "packets");
   const allowed = LOST_SHARE * (sent[0]! + sent[1]!);
-  ok(lost <= overflowed + allowed, `${lost} lost, ${overflowed} by a machine that is too slow`);
-  const missed = dropsAfter - dropsBefore;
+  figure("the machine did not run this test for", stallMs, "ms");
+  const byMachine = overflowed + excused;
+  ok(lost <= byMachine + allowed, `${lost} lost, ${byMachine} by a machine that is too slow`);
+  const missed = dropsAfter - dropsBefore - excused;
   ok(missed <= allowed, `${missed} dropped for want of a session`);
 });
 
