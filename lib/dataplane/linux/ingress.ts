@@ -42,8 +42,8 @@ const WAITING_AT = BATCH_MAX + 64;
 const BATCHES_PER_TURN = 16;
 /** Strayed datagrams that the control thread is told of. Ours; it heals ten per second. */
 const STRAYS_PER_SECOND = 50;
-/** Plaintexts that wait per keypair until the control thread has confirmed it. Ours. */
-const WAITING_MAX = 256;
+/** Plaintexts that wait per keypair until the control thread has confirmed it. Ours: a busy second. */
+const WAITING_MAX = 2048;
 
 /** The ingress worker's loop. */
 export class Ingress {
