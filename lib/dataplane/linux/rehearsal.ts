@@ -2,6 +2,9 @@
  * A worker's loop, played through with made-up packets while the real one has nothing to do: a loop
  * that has run some thousand times is compiled, and the first real packets do not pay for that.
  *
+ * It has to go every way that a packet usually goes: where the real loop takes another, what was
+ * compiled is thrown away.
+ *
  * Nothing of it leaves this process: the TUN is a socket pair, the way to the peer a socket that
  * sends to itself on loopback, the keys are made up.
  *
@@ -19,7 +22,8 @@ import { Egress } from "./egress.ts";
 import { Ingress } from "./ingress.ts";
 import { Pulse } from "./pulse.ts";
 import type { KeypairFacts, PathBytes, WorkerSetup } from "./messages.ts";
-import { DROP_BLOCK_SIZE, PEER_BLOCK_SIZE, SharedKeypair } from "./shared_state.ts";
+import { pathLimit } from "../path_limit.ts";
+import { ACTIVITY, DROP_BLOCK_SIZE, PEER_BLOCK_SIZE, SharedKeypair } from "./shared_state.ts";
 import { VNET } from "./virtio.ts";
 
 /** Packets in all. Ours: after some thousand the compilers have little left to do. */
@@ -28,6 +32,8 @@ const PACKETS = 6_000;
 const PACKETS_PER_STEP = 25;
 /** An ICMP echo as ping sends it. */
 const PACKET_LENGTH = 84;
+/** Plaintext that fits the made-up path, in bytes. */
+const PATH_SIZE = 1408;
 const OWN = Uint8Array.of(192, 0, 2, 1);
 const PEER = Uint8Array.of(192, 0, 2, 2);
 const LOOPBACK = Uint8Array.of(127, 0, 0, 1);
@@ -42,6 +48,8 @@ export class Rehearsal {
   #udp = -1;
   #pulse: Pulse | undefined;
   #sealer: PacketSealer | undefined;
+  #egressLoop: Egress | undefined;
+  readonly #shared = new SharedKeypair();
   #name = new Uint8Array(0);
   #left = PACKETS;
 
@@ -58,6 +66,10 @@ export class Rehearsal {
    */
   step(now: number): boolean {
     if (this.#left === PACKETS && !this.#begin(now)) this.#left = 0;
+    // What the other worker would write: a ping is answered before the next one goes out.
+    const { activity } = this.#shared;
+    activity[ACTIVITY.sentAt] = activity[ACTIVITY.receivedAt] = now;
+    if (this.#left === PACKETS / 2) this.#narrow(now);
     for (let i = 0; i < PACKETS_PER_STEP && this.#left > 0; i++, this.#left--) this.#play();
     if (this.#left > 0) return true;
     this.close();
@@ -68,6 +80,7 @@ export class Rehearsal {
   close(): void {
     this.#left = 0;
     this.#pulse = undefined;
+    this.#egressLoop = undefined;
     this.#sealer?.free();
     this.#sealer = undefined;
     // Safety: our own descriptors, closed once.
@@ -125,7 +138,7 @@ export class Rehearsal {
         localIndex: INDEX,
         remoteIndex: INDEX,
         createdAt: now,
-        block: new SharedKeypair().buffer,
+        block: this.#shared.buffer,
       },
       key: crypto.getRandomValues(new Uint8Array(32)),
       path: {
@@ -145,7 +158,7 @@ export class Rehearsal {
     loop.command({ kind: "peer", id: "", allowedIps: [hostPrefix(PEER)], block }, now);
     loop.command({ kind: "install", keypair: facts, sendKey: key, path }, now);
     loop.command({ kind: "use", localIndex: INDEX }, now);
-    return loop;
+    return this.#egressLoop = loop;
   }
 
   #ingress(now: number): Ingress {
@@ -161,6 +174,12 @@ export class Rehearsal {
       now,
     );
     return loop;
+  }
+
+  /** From here on the path's size is known, as it is soon for every real one. */
+  #narrow(now: number): void {
+    const limit = pathLimit(PATH_SIZE);
+    this.#egressLoop?.command({ kind: "limit", localIndex: INDEX, limit }, now);
   }
 
   #play(): void {
@@ -180,8 +199,8 @@ export class Rehearsal {
     } else {
       view.setUint32(0, DATAGRAM_TYPE.data, true);
       view.setUint32(4, INDEX, true);
-      view.setUint32(8, this.#left, true);
-      const counter = this.#left;
+      const counter = PACKETS - this.#left;
+      view.setUint32(8, counter, true);
       this.#sealer.seal(counter, 0, this.#scratch, 0, at, this.#scratch, at, PACKET_LENGTH);
       libc.write(this.#udp, this.#scratch.at(0), at + PACKET_LENGTH + TAG_LENGTH);
     }
