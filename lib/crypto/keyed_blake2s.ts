@@ -1,6 +1,6 @@
 /**
  * BLAKE2s with a key (RFC 7693 §2.5), by WebAssembly: the MAC of whatever strangers send, whose price
- * is what a flood costs. The native library has none with a key, and noble's takes eight times as
+ * is what a flood costs. The native library has none with a key, and noble's takes seven times as
  * long, more while it is cold. The module's source lies beside it in `wasm/`.
  *
  * @module

@@ -19,6 +19,7 @@ import { NatLab } from "../lab/nat.ts";
 import { eventually } from "../lab/processes.ts";
 import { installPackages } from "../packages.ts";
 import { figure, IS_SOAK, Node } from "./mesh.ts";
+import { startNatHub } from "./nat_hub.ts";
 
 const NEEDS_LAB = {
   ignore: await installPackages(["ip", "nsenter", "nft", "conntrack", "ping"]) !== undefined,
@@ -37,19 +38,13 @@ interface Pair {
 
 /** Starts a coordinator outside and two agents behind the NAT. */
 async function joinPair(lab: NatLab, plane = "linux"): Promise<Pair> {
-  const hub = lab.host("pub1");
-  const coordinator = await new Node(hub, `${lab.folder}/hub`, [
-    ...["coordinator", "--no-member", "--listen", `${hub.ipv4}:8443`],
-  ]).start();
-  const { token } = await coordinator.askJson<{ token: string }>("token", "show");
-  const file = `${lab.folder}/token`;
-  await Deno.writeTextFile(file, `${token}\n`, { mode: 0o600 });
+  const { join } = await startNatHub(lab);
   const hosts = [lab.host("hosta"), await lab.addHost("hosta2", "a")] as const;
   const inside = hosts[0].run(["ping", "-c1", "-W1", hosts[1].ipv4]);
   const [one, two] = await Promise.all(
     hosts.map((host) =>
       new Node(host, `${lab.folder}/${host.name}`, [
-        ...["join", "--coordinator", `https://${hub.ipv4}:8443`, "--token-file", file],
+        ...join,
         ...["--name", host.name, "--data-plane", plane],
       ]).start()
     ),

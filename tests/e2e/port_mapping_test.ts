@@ -10,6 +10,7 @@ import { NatLab } from "../lab/nat.ts";
 import { eventually } from "../lab/processes.ts";
 import { installPackages } from "../packages.ts";
 import { figure, IS_SOAK, Node } from "./mesh.ts";
+import { startNatHub } from "./nat_hub.ts";
 
 const NEEDS_GATEWAY = {
   ignore: await installPackages(["ip", "nsenter", "nft", "conntrack", "miniupnpd"]) !== undefined,
@@ -21,15 +22,9 @@ Deno.test("a node has its port forwarded, tells it, and takes it back", NEEDS_GA
   await using lab = await NatLab.create({ publicNetwork: "44.128.1" });
   const gateway = await lab.portMapping("a");
   await gateway.shows(/HTTP listening on port|listening on port \d+/i);
-  const hub = lab.host("pub1");
-  const coordinator = await new Node(hub, `${lab.folder}/hub`, [
-    ...["coordinator", "--no-member", "--listen", `${hub.ipv4}:8443`],
-  ]).start();
-  const { token } = await coordinator.askJson<{ token: string }>("token", "show");
-  const file = `${lab.folder}/token`;
-  await Deno.writeTextFile(file, `${token}\n`, { mode: 0o600 });
+  const { join } = await startNatHub(lab);
   const node = await new Node(lab.host("hosta"), `${lab.folder}/hosta`, [
-    ...["join", "--coordinator", `https://${hub.ipv4}:8443`, "--token-file", file],
+    ...join,
     ...["--name", "hosta", "--udp-port", String(PORT)],
   ]).start();
   await eventually("the port is forwarded", async () => {

@@ -19,6 +19,7 @@ import { isThere } from "../packages.ts";
 import { kernelDrops } from "./losses.ts";
 import type { PathKind } from "./nat_matrix.ts";
 import { IS_SOAK, Node } from "./mesh.ts";
+import { startNatHub } from "./nat_hub.ts";
 
 /** Packets per second of the probe. */
 export const PACKETS_PER_SECOND = 100;
@@ -75,18 +76,12 @@ export class SwitchingScene implements AsyncDisposable {
   static async create(agentArgs: readonly string[]): Promise<SwitchingScene> {
     const lab = await NatLab.create();
     try {
-      const hub = lab.host("pub1");
-      const coordinator = await new Node(hub, `${lab.folder}/hub`, [
-        ...["coordinator", "--no-member", "--listen", `${hub.ipv4}:8443`],
-      ]).start();
-      const { token } = await coordinator.askJson<{ token: string }>("token", "show");
-      const file = `${lab.folder}/token`;
-      await Deno.writeTextFile(file, `${token}\n`, { mode: 0o600 });
+      const { coordinator, join } = await startNatHub(lab);
       await lab.addHost("roamer", "a");
       const [roamer, peer] = await Promise.all(
         ["roamer", "hostb"].map((name) =>
           new Node(lab.host(name), `${lab.folder}/${name}`, [
-            ...["join", "--coordinator", `https://${hub.ipv4}:8443`, "--token-file", file],
+            ...join,
             ...["--name", name, ...agentArgs],
           ]).start()
         ),

@@ -32,16 +32,11 @@ const SIGMA: usize = memory.data<u8>([
 ]);
 
 // Rotations to the right. Those by whole bytes are one shuffle.
-// @ts-ignore: decorator
 @inline function rotate16(a: v128): v128 { return v128.shuffle<u8>(a, a, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13); }
-// @ts-ignore: decorator
 @inline function rotate12(a: v128): v128 { return v128.or(i32x4.shr_u(a, 12), i32x4.shl(a, 20)); }
-// @ts-ignore: decorator
 @inline function rotate8(a: v128): v128 { return v128.shuffle<u8>(a, a, 1, 2, 3, 0, 5, 6, 7, 4, 9, 10, 11, 8, 13, 14, 15, 12); }
-// @ts-ignore: decorator
 @inline function rotate7(a: v128): v128 { return v128.or(i32x4.shr_u(a, 7), i32x4.shl(a, 25)); }
 // One word of the block for each of four columns or diagonals.
-// @ts-ignore: decorator
 @inline function words(block: usize, schedule: usize): v128 {
   return i32x4.replace_lane(i32x4.replace_lane(i32x4.replace_lane(
     i32x4.splat(load<i32>(block + load<u8>(schedule))),

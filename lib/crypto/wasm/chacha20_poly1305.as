@@ -17,15 +17,10 @@ const KEY_STREAM: usize = 1152;
 const SCRATCH: usize = 1408;
 
 // RFC 8439 section 2.1. Rotations by whole bytes are one shuffle.
-// @ts-ignore: decorator
 @inline function rotate16(a: v128): v128 { return v128.shuffle<u8>(a, a, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13); }
-// @ts-ignore: decorator
 @inline function rotate8(a: v128): v128 { return v128.shuffle<u8>(a, a, 3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9, 10, 15, 12, 13, 14); }
-// @ts-ignore: decorator
 @inline function rotate12(a: v128): v128 { return v128.or(i32x4.shl(a, 12), i32x4.shr_u(a, 20)); }
-// @ts-ignore: decorator
 @inline function rotate7(a: v128): v128 { return v128.or(i32x4.shl(a, 7), i32x4.shr_u(a, 25)); }
-// @ts-ignore: decorator
 @inline function put(to: usize, from: usize, offset: usize, stream: v128): void { v128.store(to + offset, v128.xor(v128.load(from + offset), stream)); }
 
 // Section 2.3 for the blocks `counter` to `counter + 3`. Writes from ^ key stream, 256 bytes, to `to`;
