@@ -253,7 +253,7 @@ export class PortablePlane implements DataPlane {
         this.#drop("send-failed");
         return this.#answer(this.#icmp.tooBig(packet, limit.mtu, now));
       }
-      clampMss(packet, limit.mtu, false);
+      clampMss(packet, 0, packet.length, limit.mtu, false);
     }
     peer.traffic.txPackets++;
     peer.traffic.txBytes += packet.length;

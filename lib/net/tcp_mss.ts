@@ -7,7 +7,7 @@
  */
 
 import { readU16Be, writeU16Be } from "../base/integers.ts";
-import { IP_PROTOCOL, IPV4_HEADER_LENGTH, IPV6_HEADER_LENGTH, ipVersion } from "./ip_packet.ts";
+import { IP_PROTOCOL, IPV4_HEADER_LENGTH, IPV6_HEADER_LENGTH, ipVersionAt } from "./ip_packet.ts";
 
 /** TCP header without options. */
 const TCP_HEADER_LENGTH = 20;
@@ -23,39 +23,47 @@ const MSS_LENGTH = 4;
  * Lowers the maximum segment size that a SYN states, so that what it asks for fits. Anything else,
  * fragments and IPv6 with extension headers included, stays as it is.
  *
- * @param packet Changed in place, its checksum too.
+ * @param bytes Hold the packet; changed in place, its checksum too.
+ * @param from Where it begins.
+ * @param length Of the packet.
  * @param mtu Largest packet that passes, in bytes.
  * @param isPartial Whether the checksum field holds the pseudo-header's sum only: then it does not
  * depend on the option.
  * @returns Whether anything was changed.
  */
-export function clampMss(packet: Uint8Array, mtu: number, isPartial: boolean): boolean {
-  const start = tcpAt(packet);
-  if (start < 0 || start + TCP_HEADER_LENGTH > packet.length) return false;
-  if ((packet[start + FLAGS_AT]! & SYN) === 0) return false;
-  const end = start + (packet[start + 12]! >> 4) * 4;
-  if (end > packet.length) return false;
-  const headers = (ipVersion(packet) === 4 ? IPV4_HEADER_LENGTH : IPV6_HEADER_LENGTH) +
-    TCP_HEADER_LENGTH;
-  const at = mssAt(packet, start + TCP_HEADER_LENGTH, end);
+export function clampMss(
+  bytes: Uint8Array,
+  from: number,
+  length: number,
+  mtu: number,
+  isPartial: boolean,
+): boolean {
+  const start = tcpAt(bytes, from, length);
+  if (start < 0 || start + TCP_HEADER_LENGTH > from + length) return false;
+  if ((bytes[start + FLAGS_AT]! & SYN) === 0) return false;
+  const end = start + (bytes[start + 12]! >> 4) * 4;
+  if (end > from + length) return false;
+  const isIpv4 = bytes[from]! >> 4 === 4;
+  const headers = (isIpv4 ? IPV4_HEADER_LENGTH : IPV6_HEADER_LENGTH) + TCP_HEADER_LENGTH;
+  const at = mssAt(bytes, start + TCP_HEADER_LENGTH, end);
   if (at < 0) return false;
-  const [stated, fits] = [readU16Be(packet, at), mtu - headers];
+  const [stated, fits] = [readU16Be(bytes, at), mtu - headers];
   if (stated <= fits) return false;
-  writeU16Be(packet, at, fits);
-  if (!isPartial) adjustChecksum(packet, start, at, stated, fits);
+  writeU16Be(bytes, at, fits);
+  if (!isPartial) adjustChecksum(bytes, start, at, stated, fits);
   return true;
 }
 
 /** Where the TCP header stands; -1 if there is none that can be read. */
-function tcpAt(packet: Uint8Array): number {
-  switch (ipVersion(packet)) {
+function tcpAt(bytes: Uint8Array, from: number, length: number): number {
+  switch (ipVersionAt(bytes, from, length)) {
     case 4: {
-      if (packet[9] !== IP_PROTOCOL.tcp) return -1;
-      const isLaterFragment = (readU16Be(packet, 6) & 0x1fff) !== 0;
-      return isLaterFragment ? -1 : (packet[0]! & 15) * 4;
+      if (bytes[from + 9] !== IP_PROTOCOL.tcp) return -1;
+      const isLaterFragment = (readU16Be(bytes, from + 6) & 0x1fff) !== 0;
+      return isLaterFragment ? -1 : from + (bytes[from]! & 15) * 4;
     }
     case 6:
-      return packet[6] === IP_PROTOCOL.tcp ? IPV6_HEADER_LENGTH : -1;
+      return bytes[from + 6] === IP_PROTOCOL.tcp ? from + IPV6_HEADER_LENGTH : -1;
     default:
       return -1;
   }

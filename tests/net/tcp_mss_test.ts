@@ -39,16 +39,16 @@ for (const [family, flags, options, mtu, fits] of ROWS) {
     const packet = segment(family, flags, options);
     const expected = segment(family, flags, withMss(options, fits));
     ok(hasRightChecksums(packet) && hasRightChecksums(expected));
-    strictEqual(clampMss(packet, mtu, false), true);
+    strictEqual(clampMss(packet, 0, packet.length, mtu, false), true);
     deepStrictEqual(packet, expected);
-    strictEqual(clampMss(packet, mtu, false), false, "and then it fits");
+    strictEqual(clampMss(packet, 0, packet.length, mtu, false), false, "and then it fits");
   });
 }
 
 Deno.test("clampMss() leaves a partial checksum alone: it does not cover options", () => {
   const packet = segment(4, SYN, usual(1368));
   const before = packet.slice(36, 38);
-  ok(clampMss(packet, 1340, true));
+  ok(clampMss(packet, 0, packet.length, 1340, true));
   deepStrictEqual(packet.slice(36, 38), before);
   deepStrictEqual([...packet.slice(42, 44)], [1300 >> 8, 1300 & 255]);
 });
@@ -73,7 +73,7 @@ const OTHERS: [why: string, packet: Uint8Array][] = [
 for (const [why, packet] of OTHERS) {
   Deno.test(`clampMss() changes nothing: ${why}`, () => {
     const before = packet.slice();
-    strictEqual(clampMss(packet, 1340, false), false);
+    strictEqual(clampMss(packet, 0, packet.length, 1340, false), false);
     deepStrictEqual(packet, before);
   });
 }
@@ -90,7 +90,7 @@ Deno.test("clampMss() takes any bytes, and changes two and the checksum at most"
   );
   fc.assert(fc.property(anything, fc.integer({ min: 576, max: 1408 }), (packet, mtu) => {
     const before = packet.slice();
-    clampMss(packet, mtu, false);
+    clampMss(packet, 0, packet.length, mtu, false);
     const changed = packet.filter((byte, i) => byte !== before[i]).length;
     ok(changed <= 4, `${changed} bytes`);
   }));

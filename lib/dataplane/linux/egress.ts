@@ -45,6 +45,9 @@ const PACKET_MAX = 65_536;
  */
 const READS_PER_TURN = 32;
 
+/** Ours: a packet that comes so long after the others hardly has company. */
+const PAUSE_MS = 1;
+
 /** The egress worker's loop and tables. */
 export class Egress implements PacketSink {
   readonly #setup: WorkerSetup;
@@ -54,6 +57,7 @@ export class Egress implements PacketSink {
   /** What the control thread has to send by a stream, by the keypair's index. */
   readonly #departures: DatagramRing;
   readonly #memory = new Mem(PACKET_AT + PACKET_MAX + 64);
+  readonly #readTo = this.#memory.pointer(HEADER_AT);
   /** The packet as the functions of `lib/net` take it; cut to its length where that counts. */
   readonly #packet = this.#memory.u8.subarray(PACKET_AT);
   readonly #runs: SendRuns;
@@ -65,6 +69,7 @@ export class Egress implements PacketSink {
   #limits: SessionLimits;
   #own = new OwnAddresses([]);
   #now = 0;
+  #turnedAt = -Infinity;
   /** Whose packet `packet()` seals. */
   #sending: SendKeys | undefined;
 
@@ -83,18 +88,19 @@ export class Egress implements PacketSink {
   }
 
   /**
-   * Reads what the TUN has, at most some turns' worth.
+   * Reads what the TUN has, at most some turns' worth. The first packet after a pause goes out before
+   * it is asked whether there is another.
    *
    * @param now On the control thread's clock.
-   * @returns `false` if there is nothing more.
+   * @returns `false` if there is nothing more, or waiting will tell.
    */
   turn(now: number): boolean {
-    this.#now = now;
+    const isAfterPause = now - this.#turnedAt >= PAUSE_MS;
+    this.#now = this.#turnedAt = now;
     const { tunFd } = this.#setup;
-    const to = this.#memory.at(HEADER_AT);
-    for (let i = 0; i < READS_PER_TURN; i++) {
+    for (let i = isAfterPause ? READS_PER_TURN - 1 : 0; i < READS_PER_TURN; i++) {
       // Safety: the kernel writes at most so many bytes into a field of this object.
-      const length = libc.read(tunFd, to, PACKET_MAX + VNET.size);
+      const length = libc.read(tunFd, this.#readTo, PACKET_MAX + VNET.size);
       if (length >= VNET.size) {
         this.#fromTun(length - VNET.size);
         continue;
@@ -106,7 +112,7 @@ export class Egress implements PacketSink {
       return false;
     }
     this.#runs.flush();
-    return true;
+    return !isAfterPause;
   }
 
   /** Carries out a command of the control thread. */
@@ -249,15 +255,20 @@ export class Egress implements PacketSink {
       largest = start + transport + gsoSize;
     }
     const { mtu } = keys.limit;
-    const packet = this.#packet.subarray(0, length);
-    if (!isTooLarge(packet, largest, keys.limit)) {
-      const flags = this.#memory.u8[HEADER_AT + VNET.flags]!;
-      if (gsoType === GSO.none) clampMss(packet, mtu, (flags & NEEDS_CHECKSUM) !== 0);
-      return true;
+    // No view is made of a packet that fits: after a pause that costs more than all else here.
+    if (largest > mtu) {
+      const packet = this.#packet.subarray(0, length);
+      if (isTooLarge(packet, largest, keys.limit)) {
+        this.#drop("send-failed", 1);
+        this.#answer(this.#icmp.tooBig(packet, mtu, this.#now));
+        return false;
+      }
     }
-    this.#drop("send-failed", 1);
-    this.#answer(this.#icmp.tooBig(packet, mtu, this.#now));
-    return false;
+    if (gsoType === GSO.none) {
+      const isPartial = (this.#memory.u8[HEADER_AT + VNET.flags]! & NEEDS_CHECKSUM) !== 0;
+      clampMss(this.#memory.u8, PACKET_AT, length, mtu, isPartial);
+    }
+    return true;
   }
 
   /** Lets the control thread send, unless it is too far behind. */

@@ -40,6 +40,8 @@ import { ACTIVITY, DROP_INDEX, PEER } from "./shared_state.ts";
 const WAITING_AT = BATCH_MAX + 64;
 /** Batches before commands and the clock are looked at again. Ours. */
 const BATCHES_PER_TURN = 16;
+/** Ours: a batch that comes so long after the others hardly has company. */
+const PAUSE_MS = 1;
 /** Strayed datagrams that the control thread is told of. Ours; it heals ten per second. */
 const STRAYS_PER_SECOND = 50;
 /** Plaintexts that wait per keypair until the control thread has confirmed it. Ours: a busy second. */
@@ -63,6 +65,7 @@ export class Ingress {
   #limits: SessionLimits;
   #own = new OwnAddresses([]);
   #now = 0;
+  #turnedAt = -Infinity;
   #hasLookedForCommands = false;
   /** Commands that would use the memory and the path of the batch at hand; they wait for its end. */
   readonly #later: IngressCommand[] = [];
@@ -101,18 +104,21 @@ export class Ingress {
   }
 
   /**
-   * Takes what has arrived, at most some batches of each family.
+   * Takes what has arrived, at most some batches of each family; after a pause one.
    *
    * @param now On the control thread's clock.
-   * @returns `false` if there is nothing more.
+   * @param ready Bit 0 if there is something by IPv4, bit 1 by IPv6.
+   * @returns `false` if there is nothing more, or waiting will tell.
    */
-  turn(now: number): boolean {
-    this.#now = now;
+  turn(now: number, ready: number): boolean {
+    const isAfterPause = now - this.#turnedAt >= PAUSE_MS;
+    this.#now = this.#turnedAt = now;
+    const batches = isAfterPause ? 1 : BATCHES_PER_TURN;
     const { ipv4Fd, ipv6Fd } = this.#setup;
-    const more4 = ipv4Fd >= 0 && this.#receive(ipv4Fd, true);
-    const more6 = ipv6Fd >= 0 && this.#receive(ipv6Fd, false);
+    const has4 = (ready & 1) !== 0 && ipv4Fd >= 0 && this.#receive(ipv4Fd, true, batches);
+    const has6 = (ready & 2) !== 0 && ipv6Fd >= 0 && this.#receive(ipv6Fd, false, batches);
     // Last, for what is told from here on wakes this thread.
-    return this.#receiveByStreams() || more4 || more6;
+    return this.#receiveByStreams() || (has4 || has6) && !isAfterPause;
   }
 
   /** Carries out a command of the control thread. */
@@ -215,9 +221,9 @@ export class Ingress {
     this.#isCatchingUp = false;
   }
 
-  #receive(fd: number, isIpv4: boolean): boolean {
+  #receive(fd: number, isIpv4: boolean, batches: number): boolean {
     const receiving = this.#receiving;
-    for (let i = 0; i < BATCHES_PER_TURN; i++) {
+    for (let i = 0; i < batches; i++) {
       const length = receiving.receive(fd, isIpv4);
       if (length === NOTHING_THERE) return false;
       if (length === NEWS) continue;

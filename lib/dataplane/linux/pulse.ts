@@ -7,12 +7,22 @@
  * @module
  */
 
+import { MonotonicClock } from "../../../ffi/monotonic_clock.ts";
 import { Waiter } from "./waiter.ts";
+
+/** All sources: for a turn that was not waited for. */
+const EVERYTHING = -1;
 
 /** A half of the data plane, as its worker drives it. */
 export interface Loop {
-  /** Takes what there is; `false` if there is nothing more. `now`: on the control thread's clock. */
-  turn(now: number): boolean;
+  /**
+   * Takes what there is.
+   *
+   * @param now On the control thread's clock.
+   * @param ready Bit i for the source i that has something.
+   * @returns `false` if it is worth waiting now.
+   */
+  turn(now: number, ready: number): boolean;
 }
 
 /** What a {@linkcode Pulse} beats with. */
@@ -31,18 +41,16 @@ export interface PulseOptions {
 /** Drives a loop. */
 export class Pulse {
   readonly #loop: Loop;
-  readonly #fds: readonly number[];
   readonly #waiter: Waiter;
-  readonly #offset: number;
+  readonly #clock: MonotonicClock;
   readonly #lookForCommands: () => void;
   #hasMore = false;
 
   /** Waits for nothing yet. */
   constructor(options: PulseOptions) {
     this.#loop = options.loop;
-    this.#fds = [options.eventFd, ...options.sources];
-    this.#waiter = new Waiter(this.#fds.length);
-    this.#offset = options.offset;
+    this.#waiter = new Waiter([options.eventFd, ...options.sources], "reading");
+    this.#clock = new MonotonicClock(performance.now() + options.offset);
     this.#lookForCommands = options.lookForCommands;
   }
 
@@ -53,15 +61,18 @@ export class Pulse {
    * @returns `false` if the time was up.
    */
   beat(timeoutMs: number): boolean {
-    if (this.#hasMore) this.#lookForCommands();
-    else if (!this.#waiter.readable(this.#fds, timeoutMs)) return false;
-    else if (this.#waiter.isReady(0)) this.#lookForCommands();
-    this.#hasMore = this.#loop.turn(this.now);
+    let ready = EVERYTHING;
+    if (!this.#hasMore) {
+      ready = this.#waiter.wait(timeoutMs);
+      if (ready === 0) return false;
+    }
+    if ((ready & 1) !== 0) this.#lookForCommands();
+    this.#hasMore = this.#loop.turn(this.#clock.now, ready >> 1);
     return true;
   }
 
   /** The control thread's clock. */
   get now(): number {
-    return performance.now() + this.#offset;
+    return this.#clock.now;
   }
 }

@@ -61,7 +61,7 @@ export class SendRuns {
   readonly #troubles: SendTroubles;
   readonly #runs = Array.from({ length: RUNS }, () => new Run());
   readonly #message = new MessageHeader(1);
-  readonly #waiter = new Waiter(1);
+  readonly #waiters: { readonly ipv4: Waiter; readonly ipv6: Waiter };
   /** The path that name and control of the message are set for. */
   #aimedAt: PathBytes | undefined;
   #open = 0;
@@ -72,6 +72,10 @@ export class SendRuns {
     this.#ipv4Fd = ipv4Fd;
     this.#ipv6Fd = ipv6Fd;
     this.#troubles = troubles;
+    this.#waiters = {
+      ipv4: new Waiter([ipv4Fd], "writing"),
+      ipv6: new Waiter([ipv6Fd], "writing"),
+    };
   }
 
   /**
@@ -204,7 +208,7 @@ export class SendRuns {
       const code = errno();
       const mayPass = code === ERRNO.EINTR || code === ERRNO.ECONNREFUSED;
       if (mayPass && tries < 3) continue;
-      if (code === ERRNO.EAGAIN && tries < 3 && this.#waiter.writable(fd, FULL_WAIT_MS)) continue;
+      if (code === ERRNO.EAGAIN && tries < 3 && this.#awaitRoom(fd)) continue;
       if (code === ERRNO.EMSGSIZE) {
         this.#troubles.drop("send-failed", count);
         this.#troubles.tooLarge(run.keys!, this.#plaintextOf(run, from));
@@ -218,6 +222,11 @@ export class SendRuns {
       }
       return this.#lose(count);
     }
+  }
+
+  #awaitRoom(fd: number): boolean {
+    const { ipv4, ipv6 } = this.#waiters;
+    return (fd === this.#ipv4Fd ? ipv4 : ipv6).wait(FULL_WAIT_MS) > 0;
   }
 
   #lose(count: number): true {

@@ -17,42 +17,37 @@ const SIZE = 8;
 export class Waiter {
   readonly #memory: Mem;
   readonly #pointer;
+  readonly #count: number;
 
-  /** @param count How many descriptors at most. */
-  constructor(count: number) {
-    this.#memory = new Mem(count * SIZE);
+  /**
+   * @param fds Negative ones are ignored.
+   * @param forWhat What is waited for.
+   */
+  constructor(fds: readonly number[], forWhat: "reading" | "writing") {
+    this.#memory = new Mem(fds.length * SIZE);
     this.#pointer = this.#memory.pointer(0);
+    this.#count = fds.length;
+    for (const [i, fd] of fds.entries()) {
+      this.#memory.view.setInt32(i * SIZE, fd, true);
+      this.#memory.view.setUint16(i * SIZE + 4, forWhat === "reading" ? POLLIN : POLLOUT, true);
+    }
   }
 
   /**
-   * Waits until one can be read.
+   * Waits until one is ready.
    *
-   * @param fds Negative ones are ignored.
    * @param timeoutMs -1: for ever.
-   * @returns `false` if the time was up.
+   * @returns Bit i for descriptor i; 0 if the time was up. All of them if a signal came.
    */
-  readable(fds: readonly number[], timeoutMs: number): boolean {
-    for (let i = 0; i < fds.length; i++) this.#set(i, fds[i]!, POLLIN);
-    // Safety: the kernel reads and writes `fds.length` entries of a field of this object.
-    return libc.poll(this.#pointer, fds.length, timeoutMs) !== 0;
-  }
-
-  /** Whether the descriptor at that place could be read when {@linkcode readable} returned. */
-  isReady(i: number): boolean {
-    return this.#memory.view.getUint16(i * SIZE + 6, true) !== 0;
-  }
-
-  /** Waits until one can be written; whether it can. */
-  writable(fd: number, timeoutMs: number): boolean {
-    this.#set(0, fd, POLLOUT);
-    // Safety: as above, one entry.
-    return libc.poll(this.#pointer, 1, timeoutMs) > 0;
-  }
-
-  #set(i: number, fd: number, events: number): void {
+  wait(timeoutMs: number): number {
+    // Safety: the kernel reads and writes as many entries as a field of this object has.
+    const result = libc.poll(this.#pointer, this.#count, timeoutMs);
+    if (result <= 0) return result;
     const { view } = this.#memory;
-    view.setInt32(i * SIZE, fd, true);
-    view.setUint16(i * SIZE + 4, events, true);
-    view.setUint16(i * SIZE + 6, 0, true);
+    let ready = 0;
+    for (let i = 0; i < this.#count; i++) {
+      if (view.getUint16(i * SIZE + 6, true) !== 0) ready |= 1 << i;
+    }
+    return ready;
   }
 }

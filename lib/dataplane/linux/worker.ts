@@ -21,7 +21,7 @@ import { Rehearsal } from "./rehearsal.ts";
 /** How long the loop has nothing to do before it rehearses: joining goes first. Ours. */
 const REHEARSAL_AFTER_MS = 400;
 /** Pause between its steps, which leaves the machine to others. Ours. */
-const REHEARSAL_PAUSE_MS = 2;
+const REHEARSAL_PAUSE_MS = 1;
 /** How long there must be nothing to do after that for forgetting the start; the last to. Ours. */
 const FORGET_START_AFTER_MS = 2_500;
 
@@ -75,21 +75,20 @@ function run(
     lookForCommands,
   });
   report({ kind: "ready" });
-  let rehearsal: Rehearsal | undefined = new Rehearsal(setup, cipher);
+  const rehearsal = new Rehearsal(setup, cipher);
   let quietMs = REHEARSAL_AFTER_MS;
   while (!isStopped) {
     if (pulse.beat(quietMs)) continue;
-    if (rehearsal?.step(pulse.now)) {
+    if (rehearsal.step(pulse.now)) {
       quietMs = REHEARSAL_PAUSE_MS;
-    } else if (rehearsal !== undefined) {
-      rehearsal = undefined;
+    } else if (quietMs !== FORGET_START_AFTER_MS) {
       quietMs = FORGET_START_AFTER_MS;
     } else {
       forgetStart();
       quietMs = -1;
     }
   }
-  rehearsal?.close();
+  rehearsal.close();
 }
 
 /** Gives back what only the start needed: this thread's, and what is free of the whole process. */

@@ -41,7 +41,7 @@ Deno.test("Ingress.batch() keeps its memory and path while commands come in the 
     it.tell({ kind: "confirm", localIndex: waits.localIndex, path: { stream: 7 } });
   };
   it.batch(first, unknown, second);
-  strictEqual(it.ingress.turn(1_000), false);
+  strictEqual(it.ingress.turn(1_000, -1), false);
   // Payloads only: joined packets get an identification each.
   const expected = [a, b, d, c].map(udpPayload);
   deepStrictEqual(it.packets().map(udpPayload), expected, "the batch, then what came meanwhile");
@@ -60,13 +60,13 @@ Deno.test("Ingress.turn() takes what came by streams in order, each by its own w
     ok(it.arrivals.push(stream, datagram, 0, datagram.length));
     sent.push(packet);
   }
-  while (it.ingress.turn(1_000)) { /* A turn is some batches. */ }
+  while (it.ingress.turn(1_000, -1)) { /* A turn is some batches. */ }
   deepStrictEqual(it.packets(), sent);
   strictEqual(it.dropped, 0);
   const [{ stream }, { keys }] = ways as [typeof ways[0], typeof ways[0]];
   const foreign = it.sealed(packetIn(4), keys);
   it.arrivals.push(stream, foreign, 0, foreign.length);
-  it.ingress.turn(1_000);
+  it.ingress.turn(1_000, -1);
   strictEqual(it.drops("wrong-path"), 1);
 });
 
