@@ -46,6 +46,7 @@ const SYMBOLS = {
   },
   memcpy: { parameters: ["pointer", "pointer", "u32"], result: "void" },
   clock_gettime: { parameters: ["i32", "pointer"], result: "i32" },
+  madvise: { parameters: ["pointer", "usize", "i32"], result: "i32" },
   /** Only glibc has it. */
   malloc_trim: { parameters: ["usize"], result: "i32", optional: true },
   setpriority: { parameters: ["i32", "u32", "i32"], result: "i32" },

@@ -1,6 +1,6 @@
 /**
  * Which way of sealing and opening the workers use: libcrypto by its cheapest calls if they pass the
- * self-test, by its usual calls, else the implementation that runs anywhere.
+ * self-test, by its usual calls, with short packets apart; else the implementation that runs anywhere.
  *
  * @module
  */
@@ -9,6 +9,7 @@ import { libcryptoCiphers, type PacketCipher } from "../../../ffi/libcrypto.ts";
 import { Mem } from "../../../ffi/memory.ts";
 import { KNOWN_TAGS, selfTestInput } from "../../crypto/transport_aead_answers.ts";
 import { DATA_HEADER_LENGTH, TAG_LENGTH } from "../../wire/datagram.ts";
+import { withShortPackets } from "./short_cipher.ts";
 
 /** The best way to use libcrypto that passes the self-test in this thread, if there is one. */
 export function libcryptoCipher(): PacketCipher | undefined {
@@ -17,7 +18,10 @@ export function libcryptoCipher(): PacketCipher | undefined {
 
 /** The best way there is in this thread. */
 export async function packetCipher(): Promise<PacketCipher> {
-  return libcryptoCipher() ?? (await import("./portable_cipher.ts")).portableCipher();
+  const cipher = libcryptoCipher();
+  if (cipher === undefined) return (await import("./portable_cipher.ts")).portableCipher();
+  const both = withShortPackets(cipher);
+  return passesSelfTest(both) ? both : cipher;
 }
 
 /**

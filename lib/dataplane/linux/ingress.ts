@@ -361,18 +361,16 @@ export class Ingress {
       if (!this.#isAllowed(keys.peer, at, size)) return;
       if (!this.#coalescing.partial(at, size)) return this.#drop("bad-partial-checksum");
     } else if (first === 0) {
-      const plaintext = u8.slice(at, at + size);
-      const { localIndex } = keys;
-      return this.#report({
-        kind: "control",
-        localIndex,
-        plaintext,
-        from: receivedPathOf(this.#path),
-      });
+      return this.#hear(keys.localIndex, u8.slice(at, at + size));
     } else return this.#drop("bad-plaintext");
     const { block } = keys.peer;
     block[PEER.rxPackets]! += 1;
     block[PEER.rxBytes]! += size;
+  }
+
+  #hear(localIndex: number, plaintext: Uint8Array): void {
+    const from = receivedPathOf(this.#path);
+    this.#report({ kind: "control", localIndex, plaintext, from });
   }
 
   #isAllowed(peer: IngressPeer, at: number, size: number): boolean {

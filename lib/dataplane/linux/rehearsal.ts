@@ -48,7 +48,6 @@ export class Rehearsal {
     const stage = this.#stages[this.#steps % this.#stages.length];
     if (stage === undefined || played >= PACKETS) this.close();
     if (stage === undefined || this.#isOver) return false;
-    if (played >= PACKETS / 2) stage.narrow(now);
     for (let i = 0; i < PACKETS_PER_STEP; i++) stage.play(now);
     return true;
   }

@@ -26,7 +26,8 @@ import { VNET } from "./virtio.ts";
 const ECHO_LENGTH = 64;
 /** Plaintext that fits the made-up path, in bytes. */
 const PATH_SIZE = 1408;
-const INDEX = 1;
+/** As large as most: numbers from 2^31 on are kept otherwise than smaller ones. */
+const INDEX = 0xfedc_ba98;
 /** Length of what goes round. */
 const SCRATCH_SIZE = 2048;
 const READ_AT = 1024;
@@ -72,6 +73,7 @@ export class RehearsalStage {
   readonly #eventFd: number;
   readonly #loop: Egress | Ingress | undefined;
   readonly #sealer: PacketSealer | undefined;
+  #scene = 0;
   #counter = 0;
 
   /**
@@ -132,26 +134,15 @@ export class RehearsalStage {
     // What the other worker would write: a ping is answered before the next one goes out.
     const { activity } = this.#shared;
     activity[ACTIVITY.sentAt] = activity[ACTIVITY.receivedAt] = now;
-    const counter = this.#counter++;
-    const scene = counter & 15;
+    const scene = this.#scene++ & 15;
     if (scene === 15) this.#hearCommand();
-    if (this.#sealer === undefined) this.#fromTun();
-    else if (scene === 3) this.#fromPeer(0, counter);
-    else if (scene === 7) this.#fromPeer(2, counter);
-    else if (scene === 11) this.#fromStranger();
-    else this.#fromPeer(this.#makeEcho(DATA_HEADER_LENGTH), counter, scene === 13 ? 0 : INDEX);
+    this.#bring(scene);
+    if (scene === 5) this.#bring(scene);
     this.#pulse.beat(0);
     if (scene === 15) this.#pulse.beat(0);
     // Safety: here and below, the memory is a field of this object.
     const out = this.#sealer === undefined ? this.#udp : this.#world;
-    libc.read(out, this.#scratch.at(READ_AT), SCRATCH_SIZE - READ_AT);
-  }
-
-  /** From here on the path's size is known, as it is soon for every real one. */
-  narrow(now: number): void {
-    if (!(this.#loop instanceof Egress)) return;
-    const limit = structuredClone(pathLimit(PATH_SIZE));
-    this.#loop.command({ kind: "limit", localIndex: INDEX, limit }, now);
+    while (libc.read(out, this.#scratch.at(READ_AT), SCRATCH_SIZE - READ_AT) > 0);
   }
 
   /** Gives everything back. Once. */
@@ -212,6 +203,9 @@ export class RehearsalStage {
     loop.command({ kind: "peer", id: "", allowedIps: [hostPrefix(peer)], block }, now);
     loop.command({ kind: "install", keypair: this.#facts(now), sendKey, path }, now);
     loop.command({ kind: "use", localIndex: INDEX }, now);
+    // Of most paths the size is known soon, of some never.
+    const limit = structuredClone(pathLimit(PATH_SIZE));
+    if (own.length === 4) loop.command({ kind: "limit", localIndex: INDEX, limit }, now);
     return loop;
   }
 
@@ -262,8 +256,17 @@ export class RehearsalStage {
     libc.write(this.#world, this.#scratch.at(0), length);
   }
 
+  #bring(scene: number): void {
+    if (this.#sealer === undefined) this.#fromTun();
+    else if (scene === 3) this.#fromPeer(0, INDEX);
+    else if (scene === 7) this.#fromPeer(2, INDEX);
+    else if (scene === 11) this.#fromStranger();
+    else this.#fromPeer(this.#makeEcho(DATA_HEADER_LENGTH), scene === 13 ? 0 : INDEX);
+  }
+
   /** What stands in scratch behind the header; of 2 bytes: a control message that nobody knows. */
-  #fromPeer(length: number, counter: number, index = INDEX): void {
+  #fromPeer(length: number, index: number): void {
+    const counter = this.#counter++;
     const { u8, view } = this.#scratch;
     const at = DATA_HEADER_LENGTH;
     if (length === 2) u8.fill(0, at, at + length);

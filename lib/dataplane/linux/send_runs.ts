@@ -59,7 +59,8 @@ export class SendRuns {
   readonly #ipv4Fd: number;
   readonly #ipv6Fd: number;
   readonly #troubles: SendTroubles;
-  readonly #runs = Array.from({ length: RUNS }, () => new Run());
+  /** The open ones first. A further one is made when it is first needed: each holds 64 KiB. */
+  readonly #runs = [new Run()];
   readonly #message = new MessageHeader(1);
   readonly #waiters: { readonly ipv4: Waiter; readonly ipv6: Waiter };
   /** The path that name and control of the message are set for. */
@@ -135,7 +136,8 @@ export class SendRuns {
     const runs = this.#runs;
     for (let i = 0; i < this.#open; i++) if (runs[i]!.keys === keys) return runs[i]!;
     if (this.#open === RUNS) this.#send(runs[0]!);
-    const run = runs[this.#open++]!;
+    const run = runs[this.#open] ??= new Run();
+    this.#open++;
     run.keys = keys;
     return run;
   }
@@ -154,7 +156,6 @@ export class SendRuns {
     run.keys = undefined;
     run.count = 0;
     run.used = 0;
-    // Closed runs stand behind the open ones.
     const at = this.#runs.indexOf(run);
     this.#open--;
     this.#runs[at] = this.#runs[this.#open]!;

@@ -10,6 +10,7 @@ import type { PacketCipher } from "../../../ffi/libcrypto.ts";
 import { libc } from "../../../ffi/libc.ts";
 import { Mem } from "../../../ffi/memory.ts";
 import { goFirst } from "../../../ffi/priority.ts";
+import { forgetProgramText } from "../../../ffi/program_text.ts";
 import { collectGarbage } from "../../base/garbage.ts";
 import { packetCipher } from "./cipher.ts";
 import { Egress } from "./egress.ts";
@@ -96,4 +97,5 @@ function forgetStart(): void {
   collectGarbage();
   // Safety: an integer only; every thread may call it at any time.
   libc.malloc_trim?.(0n);
+  forgetProgramText();
 }
