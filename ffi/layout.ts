@@ -109,7 +109,7 @@ export const PMTUDISC_DO = 2;
 export const PMTUDISC_DONT = 0;
 
 /** epoll (sys/epoll.h). */
-export const EPOLL = { CTL_ADD: 1, CTL_DEL: 2, IN: 1, CLOEXEC: 0x80000 } as const;
+export const EPOLL = { CTL_ADD: 1, CTL_DEL: 2, IN: 1, OUT: 4, CLOEXEC: 0x80000 } as const;
 /** Flags of eventfd. */
 export const EFD = { NONBLOCK: 0x800, CLOEXEC: 0x80000 } as const;
 

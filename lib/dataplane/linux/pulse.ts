@@ -71,6 +71,11 @@ export class Pulse {
     return true;
   }
 
+  /** Waits no more. Once. */
+  close(): void {
+    this.#waiter.close();
+  }
+
   /** The control thread's clock. */
   get now(): number {
     return this.#clock.now;

@@ -18,7 +18,7 @@ import { RehearsalStage, type StageEars } from "./rehearsal_stage.ts";
 
 /** Packets in all. Ours: the last compiler waits for some ten thousand. */
 const PACKETS = 30_000;
-/** Packets per step: about half a millisecond. */
+/** Packets per step: about a millisecond. */
 const PACKETS_PER_STEP = 100;
 
 /** Plays a worker's part, a few packets at a time. */

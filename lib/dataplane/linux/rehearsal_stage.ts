@@ -66,7 +66,7 @@ export class RehearsalStage {
   readonly #fds: number[] = [];
   readonly #scratch = new Mem(SCRATCH_SIZE);
   readonly #shared = new SharedKeypair();
-  readonly #pulse: Pulse;
+  readonly #pulse: Pulse | undefined;
   /** The far end of the TUN. */
   readonly #world: number;
   readonly #udp: number;
@@ -138,8 +138,8 @@ export class RehearsalStage {
     if (scene === 15) this.#hearCommand();
     this.#bring(scene);
     if (scene === 5) this.#bring(scene);
-    this.#pulse.beat(0);
-    if (scene === 15) this.#pulse.beat(0);
+    this.#beat();
+    if (scene === 15) this.#beat();
     // Safety: here and below, the memory is a field of this object.
     const out = this.#sealer === undefined ? this.#udp : this.#world;
     while (libc.read(out, this.#scratch.at(READ_AT), SCRATCH_SIZE - READ_AT) > 0);
@@ -147,10 +147,15 @@ export class RehearsalStage {
 
   /** Gives everything back. Once. */
   close(): void {
+    this.#pulse?.close();
     this.#sealer?.free();
     this.#loop?.command({ kind: "stop" }, 0);
     // Safety: our own descriptors, closed once.
     for (const fd of this.#fds) libc.close(fd);
+  }
+
+  #beat(): void {
+    this.#pulse?.beat(0);
   }
 
   #opened(fd: number): number {
@@ -285,7 +290,7 @@ export class RehearsalStage {
 
   #hearCommand(): void {
     libc.writeBuffer(this.#eventFd, ONE, 8);
-    this.#pulse.beat(0);
+    this.#beat();
     libc.read(this.#eventFd, this.#scratch.at(READ_AT), 8);
   }
 }

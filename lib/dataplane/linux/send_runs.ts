@@ -62,7 +62,6 @@ export class SendRuns {
   /** The open ones first. A further one is made when it is first needed: each holds 64 KiB. */
   readonly #runs = [new Run()];
   readonly #message = new MessageHeader(1);
-  readonly #waiters: { readonly ipv4: Waiter; readonly ipv6: Waiter };
   /** The path that name and control of the message are set for. */
   #aimedAt: PathBytes | undefined;
   #open = 0;
@@ -73,10 +72,6 @@ export class SendRuns {
     this.#ipv4Fd = ipv4Fd;
     this.#ipv6Fd = ipv6Fd;
     this.#troubles = troubles;
-    this.#waiters = {
-      ipv4: new Waiter([ipv4Fd], "writing"),
-      ipv6: new Waiter([ipv6Fd], "writing"),
-    };
   }
 
   /**
@@ -225,9 +220,14 @@ export class SendRuns {
     }
   }
 
+  /** Whether there is room again in the socket's buffer; that it was full is rare. */
   #awaitRoom(fd: number): boolean {
-    const { ipv4, ipv6 } = this.#waiters;
-    return (fd === this.#ipv4Fd ? ipv4 : ipv6).wait(FULL_WAIT_MS) > 0;
+    const waiter = new Waiter([fd], "writing");
+    try {
+      return waiter.wait(FULL_WAIT_MS) > 0;
+    } finally {
+      waiter.close();
+    }
   }
 
   #lose(count: number): true {

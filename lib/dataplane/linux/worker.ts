@@ -90,6 +90,7 @@ function run(
     }
   }
   rehearsal.close();
+  pulse.close();
 }
 
 /** Gives back what only the start needed: this thread's, and what is free of the whole process. */
