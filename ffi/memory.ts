@@ -59,6 +59,7 @@ export class Mem {
    * Makes a pointer to a place; for pointers that the caller keeps.
    *
    * @param offset In bytes.
+   * @throws {RangeError} If it is outside.
    */
   pointer(offset: number): Pointer {
     if (offset < 0 || offset > this.u8.length) throw new RangeError(`offset ${offset} is outside`);
@@ -70,12 +71,14 @@ export class Mem {
    * places. Costs 8 bytes per byte of each kibibyte in which a place was asked for.
    *
    * @param offset In bytes.
+   * @throws {RangeError} If it is outside.
    */
   at(offset: number): Pointer {
     const pages = this.#pages ??= new Array<Pointer[]>((this.u8.length >> PAGE_BITS) + 1).fill(
       NONE,
     );
-    let page = pages[offset >> PAGE_BITS]!;
+    let page = pages[offset >> PAGE_BITS];
+    if (page === undefined) throw new RangeError(`offset ${offset} is outside`);
     if (page === NONE) pages[offset >> PAGE_BITS] = page = new Array<Pointer>(PAGE).fill(null);
     return page[offset & (PAGE - 1)] ??= this.pointer(offset);
   }
