@@ -43,6 +43,7 @@ export class Rehearsal {
    * @returns `false` when there is nothing left to play, or it cannot be played here.
    */
   step(now: number): boolean {
+    if (this.#isOver) return false;
     if (this.#steps === 0) this.#begin(now);
     const played = this.#steps++ * PACKETS_PER_STEP;
     const stage = this.#stages[this.#steps % this.#stages.length];
