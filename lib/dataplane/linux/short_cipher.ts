@@ -122,19 +122,22 @@ function wordsOf(key: Uint8Array): Uint32Array {
 }
 
 function load(key: Uint32Array): void {
-  if (loaded === key) return;
+  // The module has other users (transport_aead.ts, aead.ts): in a thread with one, it may have theirs.
+  if (loaded === key && view.getUint32(KEY_AT, true) === key[0]) return;
   for (let i = 0; i < KEY_WORDS; i++) view.setUint32(KEY_AT + i * 4, key[i]!, true);
   wasm.init();
   loaded = key;
 }
 
-/** Wipes a key, and what the module has of it and of the latest packet. */
+/** Wipes a key, and what the module has of it and of the latest packets. */
 function forget(key: Uint32Array): void {
-  key.fill(0);
-  if (loaded !== key) return;
-  loaded = undefined;
-  wasm.wipe();
+  // Whoever's key is loaded: behind its latest packet stands the rest of a longer one of before.
   for (let i = 0; i < SHORT_MAX + TAG_LENGTH; i++) view.setUint8(PACKET_AT + i, 0);
+  if (loaded === key) {
+    loaded = undefined;
+    wasm.wipe();
+  }
+  key.fill(0);
 }
 
 /** Word by word: for so few bytes any function of the runtime costs more than it saves. */

@@ -6,6 +6,7 @@ import { sealChaCha } from "../../../lib/crypto/aead.ts";
 import { NOBLE_AEAD, WASM_AEAD } from "../../../lib/crypto/transport_aead.ts";
 import { libcryptoCipher, passesSelfTest } from "../../../lib/dataplane/linux/cipher.ts";
 import { portableCipher } from "../../../lib/dataplane/linux/portable_cipher.ts";
+import { withShortPackets } from "../../../lib/dataplane/linux/short_cipher.ts";
 import { isSoak } from "../../fakes/soak.ts";
 
 const HEADER = 16;
@@ -13,7 +14,15 @@ const TAG = 16;
 /** Packets through each way; 10^5 in the soak, and a part of it always. */
 const RUNS = isSoak() ? 100_000 : 3_000;
 
-const CIPHERS = [...libcryptoCiphers(), portableCipher(WASM_AEAD), portableCipher(NOBLE_AEAD)];
+const CIPHERS = [
+  ...libcryptoCiphers(),
+  ...libcryptoCiphers().map((cipher) => ({
+    ...withShortPackets(cipher),
+    name: `${cipher.name} with short packets apart`,
+  })),
+  portableCipher(WASM_AEAD),
+  portableCipher(NOBLE_AEAD),
+];
 
 function nonceOf(low: number, high: number): Uint8Array {
   const nonce = new Uint8Array(12);
