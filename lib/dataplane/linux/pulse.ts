@@ -45,6 +45,7 @@ export class Pulse {
   readonly #clock: MonotonicClock;
   readonly #lookForCommands: () => void;
   #hasMore = false;
+  #isStopped = false;
 
   /** Waits for nothing yet. */
   constructor(options: PulseOptions) {
@@ -69,6 +70,21 @@ export class Pulse {
     if ((ready & 1) !== 0) this.#lookForCommands();
     this.#hasMore = this.#loop.turn(this.#clock.now, ready >> 1);
     return true;
+  }
+
+  /**
+   * Beats until the time was up once, or somebody stopped it. The loop is here and not in the worker,
+   * who would run it once and so never have it compiled.
+   *
+   * @param timeoutMs -1: waits for ever.
+   */
+  run(timeoutMs: number): void {
+    while (!this.#isStopped && this.beat(timeoutMs));
+  }
+
+  /** Ends {@linkcode run}, now and for good. */
+  stop(): void {
+    this.#isStopped = true;
   }
 
   /** Waits no more. Once. */

@@ -138,8 +138,7 @@ export class RehearsalStage {
     if (scene === 15) this.#hearCommand();
     this.#bring(scene);
     if (scene === 5) this.#bring(scene);
-    this.#beat();
-    if (scene === 15) this.#beat();
+    this.#pulse?.run(0);
     // Safety: here and below, the memory is a field of this object.
     const out = this.#sealer === undefined ? this.#udp : this.#world;
     while (libc.read(out, this.#scratch.at(READ_AT), SCRATCH_SIZE - READ_AT) > 0);
@@ -152,10 +151,6 @@ export class RehearsalStage {
     this.#loop?.command({ kind: "stop" }, 0);
     // Safety: our own descriptors, closed once.
     for (const fd of this.#fds) libc.close(fd);
-  }
-
-  #beat(): void {
-    this.#pulse?.beat(0);
   }
 
   #opened(fd: number): number {
@@ -290,7 +285,7 @@ export class RehearsalStage {
 
   #hearCommand(): void {
     libc.writeBuffer(this.#eventFd, ONE, 8);
-    this.#beat();
+    this.#pulse?.beat(0);
     libc.read(this.#eventFd, this.#scratch.at(READ_AT), 8);
   }
 }

@@ -65,7 +65,9 @@ function run(
       if (message === undefined) return;
       const command = message.message as EgressCommand | IngressCommand;
       loop.command(command, pulse.now);
-      isStopped = command.kind === "stop";
+      if (command.kind !== "stop") continue;
+      isStopped = true;
+      pulse.stop();
     }
   };
   const pulse = new Pulse({
@@ -78,8 +80,9 @@ function run(
   report({ kind: "ready" });
   const rehearsal = new Rehearsal(setup, cipher);
   let quietMs = REHEARSAL_AFTER_MS;
-  while (!isStopped) {
-    if (pulse.beat(quietMs)) continue;
+  for (;;) {
+    pulse.run(quietMs);
+    if (isStopped) break;
     if (rehearsal.step(pulse.now)) {
       quietMs = REHEARSAL_PAUSE_MS;
     } else if (quietMs !== FORGET_START_AFTER_MS) {
