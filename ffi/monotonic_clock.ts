@@ -1,7 +1,7 @@
 /**
  * The monotonic clock as loops of workers read it, once per packet that comes alone: clock_gettime(2)
- * through its fast door costs a third of `performance.now()`, and a tenth of the cold memory, which is
- * what a packet after a pause pays for.
+ * through its fast door costs a third of `performance.now()`, and after a pause, when all of it has left
+ * the caches, a tenth.
  *
  * @module
  */

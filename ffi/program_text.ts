@@ -1,6 +1,6 @@
 /**
- * The program's own machine code in memory. Of the 60 MB of a compiled program the start touches most
- * (the compilers, the parser), and what runs on needs a small part.
+ * The program's own machine code in memory. Of the 40 MB that a start touches (the compilers, the
+ * parser) an agent that runs on needs a third.
  *
  * @module
  */

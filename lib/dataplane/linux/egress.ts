@@ -28,6 +28,7 @@ import { isTooLarge, NO_LIMIT, pathLimit, sameLimit } from "../path_limit.ts";
 import { DatagramRing } from "./datagram_ring.ts";
 import { EgressPeer } from "./egress_peer.ts";
 import { type EgressCommand, isStream, type WorkerReport, type WorkerSetup } from "./messages.ts";
+import { PAUSE_MS } from "./pulse.ts";
 import { type PacketSink, Segmentation } from "./segmentation.ts";
 import { SendKeys } from "./send_keys.ts";
 import { SendRuns } from "./send_runs.ts";
@@ -44,9 +45,6 @@ const PACKET_MAX = 65_536;
  * 64 KiB each about 5 ms.
  */
 const READS_PER_TURN = 32;
-
-/** Ours: a packet that comes so long after the others hardly has company. */
-const PAUSE_MS = 1;
 
 /** The egress worker's loop and tables. */
 export class Egress implements PacketSink {

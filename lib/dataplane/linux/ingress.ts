@@ -32,6 +32,7 @@ import type { IngressPeer } from "./ingress_peer.ts";
 import { IngressTables } from "./ingress_tables.ts";
 import type { IngressCommand, WorkerReport, WorkerSetup } from "./messages.ts";
 import { isSamePath, pathWordsOf, receivedPathOf } from "./path_words.ts";
+import { PAUSE_MS } from "./pulse.ts";
 import type { ReceiveKeys } from "./receive_keys.ts";
 import { BATCH_MAX, NEWS, NOTHING_THERE, Receiving } from "./receiving.ts";
 import { ACTIVITY, DROP_INDEX, PEER } from "./shared_state.ts";
@@ -40,8 +41,6 @@ import { ACTIVITY, DROP_INDEX, PEER } from "./shared_state.ts";
 const WAITING_AT = BATCH_MAX + 64;
 /** Batches before commands and the clock are looked at again. Ours. */
 const BATCHES_PER_TURN = 16;
-/** Ours: a batch that comes so long after the others hardly has company. */
-const PAUSE_MS = 1;
 /** Strayed datagrams that the control thread is told of. Ours; it heals ten per second. */
 const STRAYS_PER_SECOND = 50;
 /** Plaintexts that wait per keypair until the control thread has confirmed it. Ours: a busy second. */

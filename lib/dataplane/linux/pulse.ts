@@ -13,6 +13,9 @@ import { Waiter } from "./waiter.ts";
 /** All sources: for a turn that was not waited for. */
 const EVERYTHING = -1;
 
+/** Ours: what comes so long after the rest hardly has company, so a loop does not look for it. */
+export const PAUSE_MS = 1;
+
 /** A half of the data plane, as its worker drives it. */
 export interface Loop {
   /**

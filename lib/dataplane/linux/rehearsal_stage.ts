@@ -172,7 +172,7 @@ export class RehearsalStage {
     for (const [level, option] of options) {
       libc.setsockopt(this.#udp, level, option, Uint8Array.of(1, 0, 0, 0), 4);
     }
-    // Connected, it can be written to; loopback may be down.
+    // Connected, it can be written to. Fails where loopback is down.
     check(libc.connect(this.#udp, name, name.length), attempt);
     const { localName, interfaceIndex, control } = address(name[2]! << 8 | name[3]!);
     // Objects that a message brings are made otherwise than those of this thread.

@@ -27,9 +27,6 @@ const KEY_WORDS = 8;
 /** The module's memory never grows, so the view lasts. */
 const view = new DataView(wasm.memory.buffer);
 
-/** Whose key the module has; all of a thread share it. */
-let loaded: Uint32Array | undefined;
-
 /** The same cipher, quicker with short packets. */
 export function withShortPackets(cipher: PacketCipher): PacketCipher {
   return {
@@ -122,21 +119,16 @@ function wordsOf(key: Uint8Array): Uint32Array {
 }
 
 function load(key: Uint32Array): void {
-  // The module has other users (transport_aead.ts, aead.ts): in a thread with one, it may have theirs.
-  if (loaded === key && view.getUint32(KEY_AT, true) === key[0]) return;
+  // Always: all keys of a thread share the module, and it has other users (transport_aead.ts, aead.ts).
   for (let i = 0; i < KEY_WORDS; i++) view.setUint32(KEY_AT + i * 4, key[i]!, true);
   wasm.init();
-  loaded = key;
 }
 
-/** Wipes a key, and what the module has of it and of the latest packets. */
+/** Wipes a key, and what the module has of keys and of the latest packets. */
 function forget(key: Uint32Array): void {
-  // Whoever's key is loaded: behind its latest packet stands the rest of a longer one of before.
+  // Behind the latest packet stands the rest of a longer one of before.
   for (let i = 0; i < SHORT_MAX + TAG_LENGTH; i++) view.setUint8(PACKET_AT + i, 0);
-  if (loaded === key) {
-    loaded = undefined;
-    wasm.wipe();
-  }
+  wasm.wipe();
   key.fill(0);
 }
 
